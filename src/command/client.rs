@@ -1,0 +1,139 @@
+//! What a node knows of one client. Lives in its session, on the session's core; CLIENT's subcommands read and
+//! change it there.
+
+use super::Command;
+use crate::resp::Proto;
+
+/// CLIENT REPLY's modes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ReplyMode {
+    /// Replies are sent.
+    #[default]
+    On,
+    /// No replies.
+    Off,
+    /// The line that set this has no reply, and neither has the next.
+    SkipNext,
+    /// The line that runs has no reply.
+    Skip,
+}
+
+/// How a client that must go is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Close {
+    /// When its replies are sent.
+    AfterReply,
+    /// At once.
+    Now,
+}
+
+/// One client connection.
+#[derive(Debug)]
+pub struct Client {
+    /// Unique in the node for all time, rising.
+    pub id: u64,
+    /// CLIENT SETNAME; empty without one.
+    pub name: Box<[u8]>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: Box<[u8]>,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_version: Box<[u8]>,
+    /// The user it is authenticated as.
+    pub user: Box<str>,
+    /// The peer, `ip:port` or `path:0` for a unix socket.
+    pub addr: Box<str>,
+    /// The local end, in the same form.
+    pub laddr: Box<str>,
+    /// The file descriptor.
+    pub fd: i32,
+    /// It came over the unix socket.
+    pub unix: bool,
+    /// It came from the loopback interface or the unix socket.
+    pub local: bool,
+    /// It may run commands: no password is set or it gave the right one.
+    pub authenticated: bool,
+    /// The selected database.
+    pub db: usize,
+    /// The protocol.
+    pub proto: Proto,
+    /// CLIENT REPLY.
+    pub reply_mode: ReplyMode,
+    /// It is a MONITOR.
+    pub monitor: bool,
+    /// CLIENT NO-EVICT.
+    pub no_evict: bool,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// It waits (for other cores, a pause or a block).
+    pub blocked: bool,
+    /// It is between MULTI and EXEC: lines queued so far.
+    pub multi: Option<u32>,
+    /// Keys it watches.
+    pub watching: u32,
+    /// Set: the session closes it.
+    pub close: Option<Close>,
+    /// Wall clock at accept, milliseconds.
+    pub created_ms: i64,
+    /// Wall clock of the last bytes from it, milliseconds.
+    pub active_ms: i64,
+    /// The command it ran last.
+    pub last_command: Option<&'static Command>,
+    /// Lines run.
+    pub commands: u64,
+    /// Bytes received.
+    pub net_in_bytes: u64,
+    /// Bytes sent.
+    pub net_out_bytes: u64,
+    /// Bytes received and not run yet, kept up to date by the session before a visit.
+    pub query_bytes: usize,
+    /// Capacity of the query buffer, likewise.
+    pub query_capacity_bytes: usize,
+    /// Bytes of replies not sent yet, likewise.
+    pub output_bytes: usize,
+    /// Memory of the session in all, likewise.
+    pub memory_bytes: usize,
+}
+
+impl Client {
+    /// A client as it is right after accept.
+    pub fn new(id: u64, now_ms: i64) -> Client {
+        Client {
+            id,
+            name: Box::default(),
+            lib_name: Box::default(),
+            lib_version: Box::default(),
+            user: "default".into(),
+            addr: "".into(),
+            laddr: "".into(),
+            fd: -1,
+            unix: false,
+            local: false,
+            authenticated: false,
+            db: 0,
+            proto: Proto::Resp2,
+            reply_mode: ReplyMode::On,
+            monitor: false,
+            no_evict: false,
+            no_touch: false,
+            blocked: false,
+            multi: None,
+            watching: 0,
+            close: None,
+            created_ms: now_ms,
+            active_ms: now_ms,
+            last_command: None,
+            commands: 0,
+            net_in_bytes: 0,
+            net_out_bytes: 0,
+            query_bytes: 0,
+            query_capacity_bytes: 0,
+            output_bytes: 0,
+            memory_bytes: 0,
+        }
+    }
+
+    /// Closes the client; a stricter way set before stays.
+    pub fn close(&mut self, how: Close) {
+        self.close = self.close.max(Some(how));
+    }
+}

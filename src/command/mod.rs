@@ -1,0 +1,286 @@
+//! Commands: what a row of a command table is, what a handler sees, and how lines find their row.
+//!
+//! A command is declared in exactly one place: a [`Command`] row in its family's const table, with the handler
+//! below the table. Arity checks, routing, gates, statistics, COMMAND's replies and docs/commands.md come from the row.
+//!
+//! There are two kinds of handlers ([`Run`]):
+//! - **keys**: a plain `fn(&mut Cx)` that runs on the shard that owns the line's keys. When the keys have several
+//!   owners, [`Spread`] says how the same handler still serves the line: on every owner with its own keys and the
+//!   replies merged, or once, on the session's core, over entries that their owners lend for the time.
+//! - **client**: a plain `fn(&mut ClientCx)` that runs on the session's core and sees the session's [`Client`]; what
+//!   concerns the whole node it hands out as a [`Visit`] of the cores.
+//!
+//! Invariants:
+//! - A handler never waits, and reaches nothing but what its context holds.
+//! - A handler parses all of its arguments before it changes anything: a line that fails has changed nothing.
+
+mod client;
+mod cx;
+mod fault;
+mod keys;
+mod registry;
+
+pub use client::{Client, Close, ReplyMode};
+pub use cx::{
+    ClientCx, Clients, CoreView, Cx, Effects, Flow, Node, Now, Os, Part, Pause, Place, Switches, Visit, Where, Write,
+    class,
+};
+pub use fault::{Done, Fault};
+pub use keys::{Begin, Find, KeyRef, KeySpec, key_flag};
+pub use registry::{CommandId, Registry};
+
+/// Command flags, as COMMAND INFO names them.
+pub mod flag {
+    /// May change the keyspace.
+    pub const WRITE: u32 = 1;
+    /// Never changes the keyspace.
+    pub const READONLY: u32 = 1 << 1;
+    /// May grow memory: refused when memory is at its limit.
+    pub const DENYOOM: u32 = 1 << 2;
+    /// For administrators.
+    pub const ADMIN: u32 = 1 << 3;
+    /// Has to do with publish and subscribe.
+    pub const PUBSUB: u32 = 1 << 4;
+    /// Not for scripts.
+    pub const NOSCRIPT: u32 = 1 << 5;
+    /// May block its client.
+    pub const BLOCKING: u32 = 1 << 6;
+    /// Works while data is being loaded.
+    pub const LOADING: u32 = 1 << 7;
+    /// Works on a follower with stale data.
+    pub const STALE: u32 = 1 << 8;
+    /// Not shown by MONITOR.
+    pub const SKIP_MONITOR: u32 = 1 << 9;
+    /// Not kept in the slow log.
+    pub const SKIP_SLOWLOG: u32 = 1 << 10;
+    /// Constant or logarithmic time.
+    pub const FAST: u32 = 1 << 11;
+    /// Works before authentication.
+    pub const NO_AUTH: u32 = 1 << 12;
+    /// Not allowed between MULTI and EXEC.
+    pub const NO_MULTI: u32 = 1 << 13;
+    /// The row's key specs do not show all keys.
+    pub const MOVABLEKEYS: u32 = 1 << 14;
+    /// May reach followers although it is no write.
+    pub const MAY_REPLICATE: u32 = 1 << 15;
+    /// Works in a script that has run too long.
+    pub const ALLOW_BUSY: u32 = 1 << 16;
+    /// Not while data is being loaded beside the old data.
+    pub const NO_ASYNC_LOADING: u32 = 1 << 17;
+    /// The keys are optional.
+    pub const NO_MANDATORY_KEYS: u32 = 1 << 18;
+    /// Needs a setting that is off by default.
+    pub const PROTECTED: u32 = 1 << 19;
+    /// Works right after ASKING.
+    pub const ASKING: u32 = 1 << 20;
+}
+
+/// ACL categories beyond those that follow from the flags (read, write, admin, dangerous with admin, pubsub, blocking, fast, slow).
+pub mod category {
+    /// Works on keys of any type.
+    pub const KEYSPACE: u32 = 1;
+    /// Strings.
+    pub const STRING: u32 = 1 << 1;
+    /// Bitmaps.
+    pub const BITMAP: u32 = 1 << 2;
+    /// Lists.
+    pub const LIST: u32 = 1 << 3;
+    /// Sets.
+    pub const SET: u32 = 1 << 4;
+    /// Sorted sets.
+    pub const SORTEDSET: u32 = 1 << 5;
+    /// Hashes.
+    pub const HASH: u32 = 1 << 6;
+    /// HyperLogLogs.
+    pub const HYPERLOGLOG: u32 = 1 << 7;
+    /// Geospatial indexes.
+    pub const GEO: u32 = 1 << 8;
+    /// Streams.
+    pub const STREAM: u32 = 1 << 9;
+    /// About the connection.
+    pub const CONNECTION: u32 = 1 << 10;
+    /// Transactions.
+    pub const TRANSACTION: u32 = 1 << 11;
+    /// Scripts.
+    pub const SCRIPTING: u32 = 1 << 12;
+    /// Can harm the service.
+    pub const DANGEROUS: u32 = 1 << 13;
+    /// Reads, although no flag says so.
+    pub const READ: u32 = 1 << 14;
+    /// Writes, although no flag says so.
+    pub const WRITE: u32 = 1 << 15;
+}
+
+/// The documentation groups of COMMAND DOCS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// String commands.
+    String,
+    /// Bitmap commands.
+    Bitmap,
+    /// Commands on keys of any type.
+    Generic,
+    /// Connection commands.
+    Connection,
+    /// Server commands.
+    Server,
+    /// Transactions.
+    Transactions,
+    /// Publish and subscribe.
+    Pubsub,
+}
+
+impl Group {
+    /// The name that COMMAND DOCS prints.
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::String => "string",
+            Group::Bitmap => "bitmap",
+            Group::Generic => "generic",
+            Group::Connection => "connection",
+            Group::Server => "server",
+            Group::Transactions => "transactions",
+            Group::Pubsub => "pubsub",
+        }
+    }
+}
+
+/// How the replies of one line's parts become the line's reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// All parts say the same; the first is taken.
+    Same,
+    /// The integers are added.
+    Sum,
+    /// Each part's array holds its keys' elements in their order; they go back to the keys' places.
+    Interleave,
+    /// The arrays are joined.
+    Concat,
+}
+
+/// How a keys handler serves a line whose keys have several owners.
+#[derive(Clone, Copy)]
+pub enum Spread {
+    /// The line never has more than one key.
+    One,
+    /// The handler runs on every owner with that owner's keys (and what belongs to them, by the key step).
+    Split(Merge),
+    /// The owners lend the entries; the handler runs once, on the session's core.
+    Gather,
+    /// No keys: the handler runs on every shard, with the whole shard reserved.
+    All(Merge),
+    /// No keys: the line itself names the shard (`line, shards -> shard`), as SCAN's cursor does.
+    Route(fn(&crate::resp::Line<'_>, usize) -> usize),
+}
+
+/// A handler of a keys command.
+pub type KeysHandler = fn(&mut Cx<'_>) -> Done;
+/// A handler of a client command.
+pub type ClientHandler = fn(&mut ClientCx<'_>) -> Result<Flow, Fault>;
+
+/// Where and how a command runs.
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// On the owner of the keys.
+    Keys(KeysHandler, Spread),
+    /// On the session's core.
+    Client(ClientHandler),
+    /// By the session itself: transactions and what else changes how lines are run.
+    Session(SessionCommand),
+    /// A container: only its subcommands run.
+    Container,
+}
+
+/// Commands that the session runs itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionCommand {
+    /// MULTI
+    Multi,
+    /// EXEC
+    Exec,
+    /// DISCARD
+    Discard,
+    /// WATCH
+    Watch,
+    /// UNWATCH
+    Unwatch,
+}
+
+/// One command or subcommand.
+pub struct Command {
+    /// Lower case; a subcommand is `container|name`.
+    pub name: &'static str,
+    /// The exact number of arguments with the name, or minus the smallest.
+    pub arity: i32,
+    /// Bits of [`flag`].
+    pub flags: u32,
+    /// Bits of [`category`] beyond those that the flags imply.
+    pub categories: u32,
+    /// Where the keys are.
+    pub keys: &'static [KeySpec],
+    /// The documentation group.
+    pub group: Group,
+    /// The version of Redis that brought it.
+    pub since: &'static str,
+    /// Complexity in words.
+    pub complexity: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// The arguments in the usual notation: `key value [NX | XX] [EX seconds | PX milliseconds]`.
+    pub syntax: &'static str,
+    /// Command tips of COMMAND INFO, such as `nondeterministic_output`.
+    pub tips: &'static [&'static str],
+    /// Where and how it runs.
+    pub run: Run,
+    /// The subcommands of a container.
+    pub subcommands: &'static [Command],
+}
+
+impl Command {
+    /// A row with the parts that matter for running; the documentation is added by struct update.
+    pub const fn new(name: &'static str, arity: i32, flags: u32, run: Run) -> Command {
+        Command {
+            name,
+            arity,
+            flags,
+            categories: 0,
+            keys: &[],
+            group: Group::Generic,
+            since: "1.0.0",
+            complexity: "O(1)",
+            summary: "",
+            syntax: "",
+            tips: &[],
+            run,
+            subcommands: &[],
+        }
+    }
+
+    /// A line of `len` arguments, the name included, satisfies the arity.
+    #[inline]
+    pub fn arity_holds(&self, len: usize) -> bool {
+        if self.arity >= 0 {
+            len == self.arity as usize
+        } else {
+            len >= self.arity.unsigned_abs() as usize
+        }
+    }
+
+    /// The flag bits are all set.
+    #[inline]
+    pub fn has(&self, flags: u32) -> bool {
+        self.flags & flags == flags
+    }
+}
+
+impl PartialEq for Command {
+    fn eq(&self, other: &Command) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
