@@ -1,0 +1,256 @@
+//! Doubles as text: parsed as C's `strtod` does for Redis's commands, printed as Redis 7.2 prints them.
+//!
+//! Invariants:
+//! - What [`format_f64`] prints, [`parse_f64`] reads back to the same value (but for NaN, which is never read).
+//! - The digits are the shortest that identify the value.
+
+use super::number::push_i64;
+
+/// The most characters that [`format_f64`] writes.
+pub const DOUBLE_TEXT_BYTES_MAX: usize = 32;
+
+/// Integers up to this magnitude are printed as integers, whatever their trailing zeros.
+const EXACT_INTEGER_MAX: f64 = (1u64 << 52) as f64;
+
+/// Parses a double: decimal or hexadecimal, with or without exponent, or `inf`/`infinity` in any case, each with an
+/// optional sign. `None` for white space anywhere, NaN, and for numbers that overflow or underflow to zero.
+pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    // Surrounding white space and the like never reach the parsers below: neither accepts it.
+    let (negative, magnitude) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let value = match magnitude {
+        [b'0', b'x' | b'X', hex @ ..] => {
+            let number = HexFloat::parse(hex)?;
+            number.to_f64()?
+        }
+        [b'0'..=b'9' | b'.', ..] => {
+            // What remains are digits, one point and an exponent: the two languages agree on these.
+            let value: f64 = std::str::from_utf8(magnitude).ok()?.parse().ok()?;
+            let mantissa = magnitude
+                .split(|byte| byte.eq_ignore_ascii_case(&b'e'))
+                .next();
+            let is_zero = mantissa
+                .is_some_and(|digits| !digits.iter().any(|digit| matches!(digit, b'1'..=b'9')));
+            if value.is_infinite() || (value == 0.0 && !is_zero) {
+                return None;
+            }
+            value
+        }
+        _ if magnitude.eq_ignore_ascii_case(b"inf")
+            || magnitude.eq_ignore_ascii_case(b"infinity") =>
+        {
+            f64::INFINITY
+        }
+        _ => return None,
+    };
+    Some(if negative { -value } else { value })
+}
+
+/// Appends the shortest text that reads back as `value`: integers without a point, `inf`, `-inf`, `nan`, and an
+/// exponent (`1e+21`, `1.5e-10`) where the plain form would be long.
+pub fn format_f64(out: &mut Vec<u8>, value: f64) {
+    if value.is_nan() {
+        return out.extend_from_slice(b"nan");
+    }
+    if value.is_infinite() {
+        return out.extend_from_slice(if value < 0.0 { b"-inf" } else { b"inf" });
+    }
+    if value == 0.0 {
+        return out.extend_from_slice(if value.is_sign_negative() {
+            b"-0"
+        } else {
+            b"0"
+        });
+    }
+    if value.abs() <= EXACT_INTEGER_MAX && value == value.trunc() {
+        return push_i64(out, value as i64);
+    }
+    if value < 0.0 {
+        out.push(b'-');
+    }
+    let mut digits = [0u8; 20];
+    let (count, exponent) = shortest_digits(value.abs(), &mut digits);
+    push_digits(out, &digits[..count], exponent);
+}
+
+/// The shortest decimal digits of a finite positive `value` and the power of ten of the last one.
+fn shortest_digits(value: f64, digits: &mut [u8; 20]) -> (usize, i32) {
+    let mut buffer = ryu::Buffer::new();
+    let text = buffer.format_finite(value).as_bytes();
+    let (mantissa, mut exponent) = match memchr::memchr(b'e', text) {
+        None => (text, 0),
+        Some(at) => {
+            let power = std::str::from_utf8(&text[at + 1..])
+                .ok()
+                .and_then(|power| power.parse().ok());
+            (&text[..at], power.unwrap_or(0))
+        }
+    };
+    let mut count = 0;
+    let mut after_point = false;
+    for &byte in mantissa {
+        if byte == b'.' {
+            after_point = true;
+            continue;
+        }
+        if after_point {
+            exponent -= 1;
+        }
+        if count == 0 && byte == b'0' {
+            continue;
+        }
+        // A mantissa has at most 17 digits before its trailing zeros, and zeros only below 1e16: 20 are enough.
+        digits[count] = byte;
+        count += 1;
+    }
+    while count > 1 && digits[count - 1] == b'0' {
+        count -= 1;
+        exponent += 1;
+    }
+    (count, exponent)
+}
+
+/// Writes digits × 10^exponent in the form that is short: an integer with up to seven zeros appended, a fraction
+/// with up to six, or one digit, the rest and an exponent.
+fn push_digits(out: &mut Vec<u8>, digits: &[u8], exponent: i32) {
+    let count = digits.len() as i32;
+    // The power of ten of the first digit.
+    let scale = exponent + count - 1;
+    if exponent >= 0 && scale.abs() < count + 7 {
+        out.extend_from_slice(digits);
+        out.resize(out.len() + exponent as usize, b'0');
+    } else if exponent < 0 && (exponent > -7 || scale.abs() < 4) {
+        let integer = count + exponent;
+        if integer <= 0 {
+            out.extend_from_slice(b"0.");
+            out.resize(out.len() + -integer as usize, b'0');
+            out.extend_from_slice(digits);
+        } else {
+            out.extend_from_slice(&digits[..integer as usize]);
+            out.push(b'.');
+            out.extend_from_slice(&digits[integer as usize..]);
+        }
+    } else {
+        out.push(digits[0]);
+        if count > 1 {
+            out.push(b'.');
+            out.extend_from_slice(&digits[1..]);
+        }
+        out.extend_from_slice(if scale < 0 { b"e-" } else { b"e+" });
+        push_i64(out, i64::from(scale.abs()));
+    }
+}
+
+/// A hexadecimal number without its `0x`: mantissa × 2^exponent, with a sticky bit for digits beyond the mantissa.
+pub(super) struct HexFloat {
+    pub mantissa: u128,
+    pub exponent: i64,
+    /// Digits that the mantissa has no room for were not all zero.
+    pub sticky: bool,
+}
+
+impl HexFloat {
+    /// Parses hexadecimal digits with an optional point and an optional binary exponent (`1.8p-3`).
+    pub fn parse(text: &[u8]) -> Option<HexFloat> {
+        let mut number = HexFloat {
+            mantissa: 0,
+            exponent: 0,
+            sticky: false,
+        };
+        let mut any_digit = false;
+        let mut after_point = false;
+        let mut at = 0;
+        while at < text.len() {
+            match text[at] {
+                b'.' if !after_point => after_point = true,
+                byte => {
+                    let Some(digit) = (byte as char).to_digit(16) else {
+                        break;
+                    };
+                    any_digit = true;
+                    if number.mantissa >> 124 == 0 {
+                        number.mantissa = number.mantissa << 4 | u128::from(digit);
+                        number.exponent -= if after_point { 4 } else { 0 };
+                    } else {
+                        number.sticky |= digit != 0;
+                        number.exponent += if after_point { 0 } else { 4 };
+                    }
+                }
+            }
+            at += 1;
+        }
+        if !any_digit {
+            return None;
+        }
+        if at < text.len() {
+            if !text[at].eq_ignore_ascii_case(&b'p') {
+                return None;
+            }
+            number.exponent = number
+                .exponent
+                .saturating_add(parse_exponent(&text[at + 1..])?);
+        }
+        Some(number)
+    }
+
+    /// The nearest double, ties to even; `None` when it overflows or underflows to zero.
+    fn to_f64(&self) -> Option<f64> {
+        if self.mantissa == 0 {
+            return Some(0.0);
+        }
+        let bits = 128 - i64::from(self.mantissa.leading_zeros());
+        let top = self.exponent.saturating_add(bits - 1);
+        if !(-1076..=1024).contains(&top) {
+            return None;
+        }
+        // The exponent of the last bit that a double of this size keeps.
+        let lowest = (top - 52).max(-1074);
+        let shift = lowest - self.exponent;
+        let kept = if shift <= 0 {
+            self.mantissa << -shift
+        } else {
+            round_shift(self.mantissa, shift as u32, self.sticky)
+        };
+        // Both factors are exact: 53 bits, and powers of two whose product is exact by the choice of `lowest`.
+        let half = lowest / 2;
+        let value = kept as f64 * 2f64.powi(half as i32) * 2f64.powi((lowest - half) as i32);
+        (value != 0.0 && value.is_finite()).then_some(value)
+    }
+}
+
+/// `value / 2^shift`, rounded to nearest with ties to even; `sticky` says that something above zero follows.
+pub(super) fn round_shift(value: u128, shift: u32, sticky: bool) -> u128 {
+    if shift == 0 {
+        return value;
+    }
+    if shift > 128 {
+        return 0;
+    }
+    let half = 1u128 << (shift - 1);
+    let (kept, rest) = if shift == 128 {
+        (0, value)
+    } else {
+        (value >> shift, value & ((half << 1).wrapping_sub(1)))
+    };
+    let up = rest > half || (rest == half && (sticky || kept & 1 == 1));
+    kept + u128::from(up)
+}
+
+/// Parses an exponent with an optional sign; values beyond any use saturate.
+pub(super) fn parse_exponent(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let magnitude = digits.iter().fold(0i64, |value, digit| {
+        (value * 10 + i64::from(digit - b'0')).min(1_000_000_000)
+    });
+    Some(if negative { -magnitude } else { magnitude })
+}
