@@ -1,0 +1,420 @@
+//! Writes replies into an [`Output`], in the dialect that the client chose.
+//!
+//! Invariants:
+//! - Each call writes one whole element, or the header of one whose elements follow. The caller writes as many as
+//!   it announced.
+//! - RESP2 has no maps, sets, pushes, doubles, booleans, big numbers or verbatim strings: each falls back to what
+//!   Redis sends such a client.
+//! - Nothing allocates but the output's own growth.
+
+use bytes::Bytes;
+
+use crate::base::extended::Extended;
+use crate::base::number::{format_f64, i64_len, push_i64, push_u64};
+
+use super::output::{Mark, Output, SHARED_BYTES_MIN};
+
+/// The protocol that a client speaks; RESP2 until it says `HELLO 3`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proto {
+    /// Redis's protocol up to version 5.
+    #[default]
+    Resp2,
+    /// With types for maps, sets, doubles and more, and with pushes.
+    Resp3,
+}
+
+impl Proto {
+    /// The number as HELLO names it.
+    pub fn number(self) -> i64 {
+        match self {
+            Proto::Resp2 => 2,
+            Proto::Resp3 => 3,
+        }
+    }
+}
+
+/// Writes one line's reply. Lives on the core that executes the line, for as long as that takes.
+pub struct Reply<'a> {
+    out: &'a mut Output,
+    proto: Proto,
+    begin: Mark,
+    /// Where the first error of this reply begins, behind its minus sign.
+    error_at: Option<Mark>,
+}
+
+impl<'a> Reply<'a> {
+    /// A reply that goes behind what `out` holds.
+    #[inline]
+    pub fn new(out: &'a mut Output, proto: Proto) -> Reply<'a> {
+        let begin = out.mark();
+        Reply {
+            out,
+            proto,
+            begin,
+            error_at: None,
+        }
+    }
+
+    /// The protocol that the client speaks.
+    #[inline]
+    pub fn proto(&self) -> Proto {
+        self.proto
+    }
+
+    /// The client speaks RESP3.
+    #[inline]
+    pub fn is_resp3(&self) -> bool {
+        self.proto == Proto::Resp3
+    }
+
+    /// Changes the dialect of what follows (HELLO answers in the new one).
+    pub fn set_proto(&mut self, proto: Proto) {
+        self.proto = proto;
+    }
+
+    /// The output, for bytes that are encoded already.
+    #[inline]
+    pub fn output(&mut self) -> &mut Output {
+        self.out
+    }
+
+    /// Nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.out.mark() == self.begin
+    }
+
+    /// Removes all that was written through this `Reply`.
+    pub fn rewind(&mut self) {
+        self.out.truncate(self.begin);
+        self.error_at = None;
+    }
+
+    /// An error was written, at the top or as an element.
+    #[inline]
+    pub fn has_error(&self) -> bool {
+        self.error_at.is_some()
+    }
+
+    /// The text of the first error that was written, without the minus sign and the line end.
+    pub fn error_text(&self) -> Option<&[u8]> {
+        let text = self.out.bytes_from(self.error_at?);
+        Some(&text[..memchr::memchr(b'\r', text).unwrap_or(text.len())])
+    }
+
+    /// The code of the first error that was written: its first word (`ERR`, `WRONGTYPE`).
+    pub fn error_code(&self) -> Option<&[u8]> {
+        let text = self.error_text()?;
+        Some(&text[..memchr::memchr(b' ', text).unwrap_or(text.len())])
+    }
+
+    /// `+OK`.
+    #[inline]
+    pub fn ok(&mut self) {
+        self.out.extend(b"+OK\r\n");
+    }
+
+    /// A simple string; `text` has no line end.
+    #[inline]
+    pub fn simple(&mut self, text: &str) {
+        debug_assert!(!text.contains(['\r', '\n']));
+        let bytes = self.out.buffer();
+        bytes.reserve(text.len() + 3);
+        bytes.push(b'+');
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// An error. `text` begins with its code: `ERR no such key`. Line ends within it become spaces, those around it
+    /// vanish.
+    pub fn error(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
+        let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let end = text
+            .iter()
+            .rposition(|byte| !is_line_end(byte))
+            .map_or(0, |last| last + 1);
+        self.out.extend(b"-");
+        self.error_at.get_or_insert(self.out.mark());
+        let bytes = self.out.buffer();
+        bytes.reserve(end + 2);
+        bytes.extend(
+            text[..end]
+                .iter()
+                .map(|byte| if is_line_end(byte) { b' ' } else { *byte }),
+        );
+        bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// An integer.
+    #[inline]
+    pub fn int(&mut self, value: i64) {
+        self.header(b':', value);
+    }
+
+    /// The length of something, as an integer.
+    #[inline]
+    pub fn count(&mut self, value: usize) {
+        self.header(b':', value as i64);
+    }
+
+    /// A binary-safe string, copied into the output.
+    #[inline]
+    pub fn bulk(&mut self, text: &[u8]) {
+        let bytes = self.out.buffer();
+        bytes.reserve(text.len() + 24);
+        push_header(bytes, b'$', text.len() as i64);
+        bytes.extend_from_slice(text);
+        bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// A binary-safe string, by reference when it is large.
+    #[inline]
+    pub fn bulk_shared(&mut self, text: &Bytes) {
+        if text.len() < SHARED_BYTES_MIN {
+            return self.bulk(text);
+        }
+        self.header(b'$', text.len() as i64);
+        self.out.push_shared(text.clone());
+        self.out.extend(b"\r\n");
+    }
+
+    /// An integer in the form of a binary-safe string.
+    #[inline]
+    pub fn bulk_int(&mut self, value: i64) {
+        let bytes = self.out.buffer();
+        push_header(bytes, b'$', i64_len(value) as i64);
+        push_i64(bytes, value);
+        bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// An integer without sign in the form of a binary-safe string.
+    pub fn bulk_u64(&mut self, value: u64) {
+        let mut buffer = itoa::Buffer::new();
+        self.bulk(buffer.format(value).as_bytes());
+    }
+
+    /// No value where a string could be: `$-1` or `_`.
+    #[inline]
+    pub fn null(&mut self) {
+        match self.proto {
+            Proto::Resp2 => self.out.extend(b"$-1\r\n"),
+            Proto::Resp3 => self.out.extend(b"_\r\n"),
+        }
+    }
+
+    /// No value where an array could be: `*-1` or `_`.
+    #[inline]
+    pub fn null_array(&mut self) {
+        match self.proto {
+            Proto::Resp2 => self.out.extend(b"*-1\r\n"),
+            Proto::Resp3 => self.out.extend(b"_\r\n"),
+        }
+    }
+
+    /// The header of an array of `len` elements.
+    #[inline]
+    pub fn array(&mut self, len: usize) {
+        self.header(b'*', len as i64);
+    }
+
+    /// An array without elements.
+    #[inline]
+    pub fn empty_array(&mut self) {
+        self.out.extend(b"*0\r\n");
+    }
+
+    /// The header of a map of `len` pairs: in RESP2 an array of twice as many elements.
+    #[inline]
+    pub fn map(&mut self, len: usize) {
+        match self.proto {
+            Proto::Resp2 => self.header(b'*', len as i64 * 2),
+            Proto::Resp3 => self.header(b'%', len as i64),
+        }
+    }
+
+    /// The header of a set of `len` elements: in RESP2 an array.
+    #[inline]
+    pub fn set(&mut self, len: usize) {
+        self.header(if self.is_resp3() { b'~' } else { b'*' }, len as i64);
+    }
+
+    /// The header of a message of `len` elements that answers no line: in RESP2 an array.
+    #[inline]
+    pub fn push(&mut self, len: usize) {
+        self.header(if self.is_resp3() { b'>' } else { b'*' }, len as i64);
+    }
+
+    /// The header of `len` pairs of attributes of the element that follows. Only RESP3 has them: the caller leaves
+    /// them out for others.
+    pub fn attribute(&mut self, len: usize) {
+        debug_assert!(self.is_resp3());
+        self.header(b'|', len as i64);
+    }
+
+    /// A double: in RESP2 a bulk string.
+    pub fn double(&mut self, value: f64) {
+        match self.proto {
+            Proto::Resp2 => self.bulk_double(value),
+            Proto::Resp3 => {
+                let bytes = self.out.buffer();
+                bytes.push(b',');
+                format_f64(bytes, value);
+                bytes.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    /// A double in the form of a bulk string, in either protocol.
+    pub fn bulk_double(&mut self, value: f64) {
+        let bytes = self.out.buffer();
+        // The length is known once the text is: two digits are kept free for it and one is taken back if need be.
+        let begin = bytes.len();
+        bytes.extend_from_slice(b"$00\r\n");
+        format_f64(bytes, value);
+        let len = bytes.len() - begin - 5;
+        bytes.extend_from_slice(b"\r\n");
+        bytes[begin + 1] = b'0' + (len / 10) as u8;
+        bytes[begin + 2] = b'0' + (len % 10) as u8;
+        if len < 10 {
+            bytes.remove(begin + 1);
+        }
+    }
+
+    /// A number of extended precision in the form that people read (INCRBYFLOAT, GEODIST): in RESP2 a bulk string.
+    pub fn long_double(&mut self, value: Extended) {
+        self.double_text(value.to_string().as_bytes());
+    }
+
+    /// The text of a number as a double: in RESP2 a bulk string.
+    pub fn double_text(&mut self, text: &[u8]) {
+        match self.proto {
+            Proto::Resp2 => self.bulk(text),
+            Proto::Resp3 => self.typed_text(b',', text),
+        }
+    }
+
+    /// A truth value: in RESP2 an integer, 1 or 0.
+    #[inline]
+    pub fn boolean(&mut self, value: bool) {
+        self.out.extend(match (self.proto, value) {
+            (Proto::Resp2, true) => b":1\r\n",
+            (Proto::Resp2, false) => b":0\r\n",
+            (Proto::Resp3, true) => b"#t\r\n",
+            (Proto::Resp3, false) => b"#f\r\n",
+        });
+    }
+
+    /// An integer of any size, in digits: in RESP2 a bulk string.
+    pub fn big_number(&mut self, digits: &str) {
+        match self.proto {
+            Proto::Resp2 => self.bulk(digits.as_bytes()),
+            Proto::Resp3 => self.typed_text(b'(', digits.as_bytes()),
+        }
+    }
+
+    /// A string with a format of three letters (`txt`, `mkd`): in RESP2 a bulk string.
+    pub fn verbatim(&mut self, format: &str, text: &[u8]) {
+        debug_assert_eq!(format.len(), 3);
+        if self.proto == Proto::Resp2 {
+            return self.bulk(text);
+        }
+        let bytes = self.out.buffer();
+        push_header(bytes, b'=', text.len() as i64 + 4);
+        bytes.extend_from_slice(format.as_bytes());
+        bytes.push(b':');
+        bytes.extend_from_slice(text);
+        bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// An array of bulk strings.
+    pub fn bulks<'b>(&mut self, texts: impl ExactSizeIterator<Item = &'b [u8]>) {
+        self.array(texts.len());
+        for text in texts {
+            self.bulk(text);
+        }
+    }
+
+    /// Begins an array whose length is known only at its end; [`Reply::end_array`] puts the header in. The
+    /// elements move once for that.
+    #[inline]
+    pub fn begin_array(&mut self) -> Mark {
+        self.out.mark()
+    }
+
+    /// Ends an array of `len` elements that began at `begin`.
+    pub fn end_array(&mut self, begin: Mark, len: usize) {
+        self.insert_header(begin, b'*', len);
+    }
+
+    /// Begins a map whose length is known only at its end.
+    #[inline]
+    pub fn begin_map(&mut self) -> Mark {
+        self.out.mark()
+    }
+
+    /// Ends a map of `len` pairs that began at `begin`.
+    pub fn end_map(&mut self, begin: Mark, len: usize) {
+        match self.proto {
+            Proto::Resp2 => self.insert_header(begin, b'*', len * 2),
+            Proto::Resp3 => self.insert_header(begin, b'%', len),
+        }
+    }
+
+    /// Begins a set whose length is known only at its end.
+    #[inline]
+    pub fn begin_set(&mut self) -> Mark {
+        self.out.mark()
+    }
+
+    /// Ends a set of `len` elements that began at `begin`.
+    pub fn end_set(&mut self, begin: Mark, len: usize) {
+        self.insert_header(begin, if self.is_resp3() { b'~' } else { b'*' }, len);
+    }
+
+    fn insert_header(&mut self, begin: Mark, kind: u8, len: usize) {
+        let mut header = [0u8; 24];
+        let mut buffer = itoa::Buffer::new();
+        let digits = buffer.format(len).as_bytes();
+        header[0] = kind;
+        header[1..1 + digits.len()].copy_from_slice(digits);
+        header[1 + digits.len()..3 + digits.len()].copy_from_slice(b"\r\n");
+        let header = &header[..3 + digits.len()];
+        self.out.insert(begin, header);
+        if let Some(error) = &mut self.error_at {
+            error.moved_by_insert(begin, header.len());
+        }
+    }
+
+    #[inline]
+    fn header(&mut self, kind: u8, number: i64) {
+        push_header(self.out.buffer(), kind, number);
+    }
+
+    fn typed_text(&mut self, kind: u8, text: &[u8]) {
+        let bytes = self.out.buffer();
+        bytes.push(kind);
+        bytes.extend_from_slice(text);
+        bytes.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Writes `kind`, `number` and a line end.
+#[inline]
+fn push_header(bytes: &mut Vec<u8>, kind: u8, number: i64) {
+    if (0..10).contains(&number) {
+        // The most frequent headers are four bytes, written as one piece.
+        bytes.extend_from_slice(&[kind, b'0' + number as u8, b'\r', b'\n']);
+    } else if (10..100).contains(&number) {
+        let (tens, ones) = (number as u8 / 10, number as u8 % 10);
+        bytes.extend_from_slice(&[kind, b'0' + tens, b'0' + ones, b'\r', b'\n']);
+    } else {
+        bytes.push(kind);
+        if number < 0 {
+            push_i64(bytes, number);
+        } else {
+            push_u64(bytes, number as u64);
+        }
+        bytes.extend_from_slice(b"\r\n");
+    }
+}
