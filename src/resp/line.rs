@@ -4,7 +4,7 @@
 //! - A line has at least one argument; argument 0 is the command's name as the client typed it.
 //! - Arguments up to [`BIG_ARGUMENT_BYTES_MIN`] lie in the line's buffer; a larger one is a [`Bytes`] of its own,
 //!   filled once from the socket, so that it can travel to another core and into the table
-//!   without a further copy.
+//!   without a further copy. So is a small one that had to be rewritten (a quoted word of an inline line).
 //! - A `Line` is three borrowed slices and is copied freely.
 
 use bytes::Bytes;
@@ -62,6 +62,22 @@ impl Span {
     pub fn len(self) -> usize {
         self.len as usize
     }
+
+    /// The span in a buffer that holds `bytes` more in front, with `big` more big arguments before its own.
+    #[inline]
+    pub fn moved(self, bytes: usize, big: usize) -> Span {
+        let by = if self.offset & BIG != 0 { big } else { bytes };
+        Span {
+            offset: self.offset + by as u64,
+            len: self.len,
+        }
+    }
+
+    /// The span, which is not of a big argument, in a buffer without its first `bytes`.
+    #[inline]
+    pub fn moved_back(self, bytes: usize) -> Span {
+        Span::inline(self.range().start - bytes, self.len())
+    }
 }
 
 /// One command line: its name and arguments.
@@ -99,8 +115,9 @@ impl<'a> Line<'a> {
     /// The argument at `index` as a reference-counted string when it is a big one: keeping that copies nothing.
     #[inline]
     pub fn shared(&self, index: usize) -> Option<&'a Bytes> {
-        let big = self.spans[index].big_index()?;
-        Some(&self.big[big])
+        let span = self.spans[index];
+        let big = span.big_index()?;
+        (span.len() >= BIG_ARGUMENT_BYTES_MIN).then(|| &self.big[big])
     }
 
     /// All arguments in order, the name first.

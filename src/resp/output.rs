@@ -70,6 +70,14 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// The place `count` copied bytes further.
+    pub(super) fn behind(self, count: usize) -> Mark {
+        Mark {
+            bytes: self.bytes + count,
+            ..self
+        }
+    }
+
     /// Corrects a mark for `count` bytes that were inserted at `at`.
     pub(super) fn moved_by_insert(&mut self, at: Mark, count: usize) {
         if self.bytes > at.bytes || (self.bytes == at.bytes && self.shared > at.shared) {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::base::extended::Extended;
 use crate::base::number::{format_f64, i64_len, push_i64, push_u64};
 
+use super::merge::Encoded;
 use super::output::{Mark, Output, SHARED_BYTES_MIN};
 
 /// The protocol that a client speaks; RESP2 until it says `HELLO 3`.
@@ -325,6 +326,14 @@ impl<'a> Reply<'a> {
         bytes.push(b':');
         bytes.extend_from_slice(text);
         bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// An element that is encoded already, in the same dialect.
+    pub fn encoded(&mut self, element: &Encoded<'_>) {
+        if element.is_error() && self.error_at.is_none() {
+            self.error_at = Some(self.out.mark().behind(1));
+        }
+        self.out.append_range(element.output(), element.range());
     }
 
     /// An array of bulk strings.
