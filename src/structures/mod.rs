@@ -1,1 +1,5 @@
-//! Data structures that know nothing of commands: the keyspace table and, later, the collections.
+//! Data structures that know nothing of commands: the keyspace table, its entries and, later, the collections.
+
+pub mod entry;
+mod prefetch;
+pub mod table;
