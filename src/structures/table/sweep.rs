@@ -1,0 +1,139 @@
+//! Active expiry: a walk over the segments that skips those with nothing due.
+//!
+//! A *round* passes every segment once. The table's deadline is exact after a round and only ever moved earlier until the
+//! next one ends, so that a table with nothing due costs one comparison, and a round costs one comparison per segment with
+//! nothing due. A segment that is split or merged during a round is passed again or left for the next: never forgotten, since
+//! its deadline then goes into the table's.
+
+use super::Table;
+use super::segment::{GROUP_SLOTS, NO_DEADLINE};
+use crate::structures::entry::Entry;
+
+/// How many segments with nothing due cost as much as one removed entry.
+const SKIPS_PER_UNIT: usize = 16;
+
+/// How many entries looked at and kept cost as much as one removed entry.
+const KEPT_PER_UNIT: usize = 4;
+
+/// Where the current round stands.
+pub(super) struct Sweep {
+    /// The segment to pass next; 0 between rounds.
+    next: usize,
+    /// Nothing in the table expires before this.
+    deadline: i64,
+    /// The table's deadline after this round, as far as it is known.
+    coming: i64,
+}
+
+impl Sweep {
+    pub(super) fn new() -> Sweep {
+        Sweep {
+            next: 0,
+            deadline: NO_DEADLINE,
+            coming: NO_DEADLINE,
+        }
+    }
+
+    /// An entry expires at `at`.
+    #[inline]
+    pub(super) fn note(&mut self, at: i64) {
+        self.deadline = self.deadline.min(at);
+        self.coming = self.coming.min(at);
+    }
+
+    /// A segment with this deadline may have moved behind the walk.
+    pub(super) fn revisit(&mut self, deadline: i64) {
+        self.coming = self.coming.min(deadline);
+    }
+
+    #[cfg(test)]
+    pub(super) fn deadline(&self) -> i64 {
+        self.deadline
+    }
+}
+
+/// What one call of [`Table::expire`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Entries removed.
+    pub expired: usize,
+    /// Entries looked at that have an expiry and are not due.
+    pub kept: usize,
+    /// The round is not over: there may be more.
+    pub more: bool,
+}
+
+impl Table {
+    /// The moment before which nothing expires; `None` when nothing does. May be too early, never too late.
+    #[inline]
+    pub fn deadline(&self) -> Option<i64> {
+        (self.sweep.deadline != NO_DEADLINE).then_some(self.sweep.deadline)
+    }
+
+    /// Removes entries whose expiry is before `now`, hands each to `expired`, and takes what it cost off `budget`
+    /// (about one per removed entry). Ends with the budget or with the round.
+    pub fn expire(
+        &mut self,
+        now: i64,
+        budget: &mut usize,
+        mut expired: impl FnMut(Entry),
+    ) -> Swept {
+        let mut swept = Swept::default();
+        if self.sweep.next == 0 && self.sweep.deadline >= now {
+            return swept;
+        }
+        if self.sweep.next == 0 {
+            self.sweep.coming = NO_DEADLINE;
+        }
+        let mut skipped = 0;
+        while self.sweep.next < self.segments.len() {
+            if *budget == 0 {
+                swept.more = true;
+                return swept;
+            }
+            let index = self.sweep.next;
+            if self.segments[index].deadline >= now {
+                self.sweep.coming = self.sweep.coming.min(self.segments[index].deadline);
+                self.sweep.next += 1;
+                skipped += 1;
+                if skipped % SKIPS_PER_UNIT == 0 {
+                    *budget -= 1;
+                }
+                continue;
+            }
+            let seen = self.expire_segment(index, now, &mut expired);
+            swept.expired += seen.expired;
+            swept.kept += seen.kept;
+            *budget = budget.saturating_sub(1 + seen.expired + seen.kept / KEPT_PER_UNIT);
+            // The segment's deadline is `now` or later from here on, and it (or what took its place) is passed
+            // by the branch above.
+            self.settle(index);
+        }
+        self.sweep.next = 0;
+        self.sweep.deadline = self.sweep.coming;
+        swept
+    }
+
+    fn expire_segment(&mut self, index: usize, now: i64, expired: &mut impl FnMut(Entry)) -> Swept {
+        let segment = &mut self.segments[index];
+        let mut seen = Swept::default();
+        segment.deadline = NO_DEADLINE;
+        for group in 0..segment.group_count() {
+            segment.prefetch_entries_ahead(group);
+            for slot in 0..GROUP_SLOTS {
+                let Some(at) = segment.entry(group, slot).and_then(Entry::expiry) else {
+                    continue;
+                };
+                if at >= now {
+                    seen.kept += 1;
+                    segment.note_deadline(Some(at));
+                } else if let Some(entry) = segment.remove(group, slot) {
+                    seen.expired += 1;
+                    expired(entry);
+                }
+            }
+        }
+        self.len -= seen.expired;
+        seen
+    }
+}
