@@ -6,5 +6,6 @@
 
 pub mod base;
 pub mod config;
+pub mod keyspace;
 pub mod resp;
 pub mod structures;

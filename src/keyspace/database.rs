@@ -1,0 +1,89 @@
+//! One numbered database of a shard: a table, and sums over its entries that are always right.
+
+use crate::structures::entry::Entry;
+use crate::structures::table::{Place, Table};
+
+use super::hasher::{Key, KeyHasher};
+
+/// A database. Every way an entry comes, goes or changes its size or expiry passes here, so that the sums hold.
+#[derive(Default)]
+pub(super) struct Database {
+    pub(super) table: Table,
+    pub(super) totals: Totals,
+}
+
+/// Sums over the entries of a database.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(super) struct Totals {
+    /// Keys that have an expiry.
+    pub(super) expires: usize,
+    /// Sum of all expiries, milliseconds since 1970; wide enough for any number of them.
+    pub(super) expiry_sum_ms: i128,
+    /// Bytes of all entries.
+    pub(super) entry_bytes: usize,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, entry: &Entry) {
+        self.entry_bytes += entry.memory_bytes();
+        self.add_expiry(entry.expiry());
+    }
+
+    pub(super) fn subtract(&mut self, entry: &Entry) {
+        self.entry_bytes -= entry.memory_bytes();
+        self.subtract_expiry(entry.expiry());
+    }
+
+    fn add_expiry(&mut self, expiry: Option<i64>) {
+        if let Some(at) = expiry {
+            self.expires += 1;
+            self.expiry_sum_ms += i128::from(at);
+        }
+    }
+
+    fn subtract_expiry(&mut self, expiry: Option<i64>) {
+        if let Some(at) = expiry {
+            self.expires -= 1;
+            self.expiry_sum_ms -= i128::from(at);
+        }
+    }
+}
+
+impl Database {
+    #[inline]
+    pub(super) fn find(&self, key: Key<'_>) -> Option<Place> {
+        self.table.find(key.hash, key.bytes)
+    }
+
+    /// Inserts an entry whose key is not there.
+    pub(super) fn insert(&mut self, hasher: &KeyHasher, hash: u64, entry: Entry) -> Place {
+        self.totals.add(&entry);
+        self.table.insert(hash, entry, |key| hasher.hash(key))
+    }
+
+    /// Takes an entry out.
+    pub(super) fn remove(&mut self, place: Place) -> Entry {
+        let entry = self.table.remove(place);
+        self.totals.subtract(&entry);
+        entry
+    }
+
+    /// Changes an entry in any way but its key.
+    #[inline]
+    pub(super) fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
+        let entry = self.table.entry_mut(place);
+        self.totals.subtract(entry);
+        let result = change(entry);
+        self.totals.add(entry);
+        let expiry = entry.expiry();
+        if let Some(at) = expiry {
+            self.table.note_expiry(place, at);
+        }
+        result
+    }
+
+    /// Bytes of the table and its entries.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.table.memory_bytes() + self.totals.entry_bytes
+    }
+}
