@@ -377,4 +377,3 @@ impl Keyspace {
         self.databases[db].get_or_insert_default()
     }
 }
-

@@ -379,8 +379,7 @@ impl Segment {
         }
     }
 
-    /// Every invariant of the segment.
-    #[cfg(test)]
+    /// Asserts every invariant of the segment.
     pub(super) fn check(&self, hash: &impl Fn(&[u8]) -> u64) {
         let mut passed = vec![0u64; self.groups.len()];
         let mut len = 0;

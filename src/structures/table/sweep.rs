@@ -45,11 +45,6 @@ impl Sweep {
     pub(super) fn revisit(&mut self, deadline: i64) {
         self.coming = self.coming.min(deadline);
     }
-
-    #[cfg(test)]
-    pub(super) fn deadline(&self) -> i64 {
-        self.deadline
-    }
 }
 
 /// What one call of [`Table::expire`] did.

@@ -1,0 +1,1 @@
+//! The keyspace against plain maps, with a clock of its own.
