@@ -6,6 +6,7 @@
 
 pub mod base;
 pub mod config;
-pub mod keyspace;
+pub mod rt;
 pub mod resp;
 pub mod structures;
+pub mod keyspace;

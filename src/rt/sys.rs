@@ -1,0 +1,183 @@
+//! Facts about the process for INFO, and the one file operation of the administration: small functions that
+//! read /proc or ask the kernel. They cost system calls; call them when somebody asks, not per turn.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::mem::MaybeUninit;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// CPU time and page faults, counted by the kernel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub user_us: u64,
+    pub system_us: u64,
+    /// Faults that were served from memory, and those that had to wait for a disk.
+    pub minor_faults: u64,
+    pub major_faults: u64,
+    /// The largest resident set so far.
+    pub resident_max_bytes: u64,
+}
+
+/// Whose usage is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The whole process.
+    Process,
+    /// Children that have ended and were waited for.
+    Children,
+    /// The calling thread.
+    Thread,
+}
+
+/// What the process, its children or this thread have used so far.
+pub fn usage(whose: Whose) -> Usage {
+    let whose = match whose {
+        Whose::Process => libc::RUSAGE_SELF,
+        Whose::Children => libc::RUSAGE_CHILDREN,
+        Whose::Thread => libc::RUSAGE_THREAD,
+    };
+    let mut raw = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is valid for the call; the structure consists of integers, for which all zeroes is
+    // a value, so it is initialised even if the call failed.
+    let raw = unsafe {
+        libc::getrusage(whose, raw.as_mut_ptr());
+        raw.assume_init()
+    };
+    let us = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    Usage {
+        user_us: us(raw.ru_utime),
+        system_us: us(raw.ru_stime),
+        minor_faults: raw.ru_minflt as u64,
+        major_faults: raw.ru_majflt as u64,
+        resident_max_bytes: raw.ru_maxrss as u64 * 1024,
+    }
+}
+
+/// Memory of the process that is in RAM now; zero where /proc is not mounted.
+pub fn resident_bytes() -> u64 {
+    let Ok(text) = std::fs::read_to_string("/proc/self/statm") else {
+        return 0;
+    };
+    let pages: u64 = text
+        .split_whitespace()
+        .nth(1)
+        .and_then(|field| field.parse().ok())
+        .unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}
+
+/// RAM of the machine.
+pub fn machine_memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram as u64 * u64::from(info.mem_unit)
+}
+
+/// `Linux 6.1.0-13-amd64 x86_64`, as INFO shows it.
+pub fn kernel_name() -> String {
+    let name = rustix::system::uname();
+    let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+    format!(
+        "{} {} {}",
+        text(name.sysname()),
+        text(name.release()),
+        text(name.machine())
+    )
+}
+
+pub fn process_id() -> u32 {
+    std::process::id()
+}
+
+/// Replaces a file so that a reader, and a machine that loses power, sees the old content or the new one and
+/// nothing between: a temporary file beside it, flushed, renamed over it, and the directory flushed.
+///
+/// Keeps the permissions of an existing file; follows a symbolic link instead of replacing it.
+pub fn write_file_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let mut name = path
+        .file_name()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?
+        .to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = directory.join(name);
+    let written = write_and_rename(&temporary, &path, content);
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+        return written;
+    }
+    File::open(&directory)?.sync_all()
+}
+
+fn write_and_rename(temporary: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    let existing = std::fs::metadata(path).ok();
+    // Never wider than the final permissions, not even for a moment: it may hold passwords.
+    let mode = existing.as_ref().map_or(0o644, |file| file.mode() & 0o777);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(temporary)?;
+    if let Some(existing) = existing {
+        file.set_permissions(existing.permissions())?;
+    }
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn facts_are_plausible() {
+        assert!(resident_bytes() > 100_000);
+        assert!(machine_memory_bytes() > resident_bytes());
+        assert!(kernel_name().starts_with("Linux "));
+        assert_eq!(process_id(), std::process::id());
+        let before = usage(Whose::Thread);
+        while usage(Whose::Thread).user_us + usage(Whose::Thread).system_us
+            < before.user_us + before.system_us + 1_000
+        {}
+        let process = usage(Whose::Process);
+        assert!(process.user_us + process.system_us >= 1_000);
+        assert!(process.resident_max_bytes > 100_000);
+    }
+
+    #[test]
+    fn a_file_is_replaced_with_its_permissions_and_nothing_is_left_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.conf");
+        write_file_atomically(&path, b"one").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let link = directory.path().join("link.conf");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        write_file_atomically(&link, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_failed_replacement_leaves_the_old_file() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(write_file_atomically(&directory.path().join("no/such"), b"x").is_err());
+        // A directory cannot be replaced by a file.
+        let path = directory.path().join("occupied");
+        std::fs::create_dir(&path).unwrap();
+        assert!(write_file_atomically(&path, b"x").is_err());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}
