@@ -6,7 +6,7 @@
 
 pub mod base;
 pub mod config;
-pub mod rt;
 pub mod resp;
+pub mod rt;
 pub mod structures;
 pub mod keyspace;

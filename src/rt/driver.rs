@@ -381,7 +381,10 @@ impl<C: Core> Driver<C> {
             .is_none_or(|logged_ns| now_ns - logged_ns >= ACCEPT_LOG_NS);
         if due {
             self.accept_logged_ns = Some(now_ns);
-            tracing::warn!("cannot accept a connection: {}", std::io::Error::from(error));
+            tracing::warn!(
+                "cannot accept a connection: {}",
+                std::io::Error::from(error)
+            );
         }
     }
 

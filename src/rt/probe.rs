@@ -86,12 +86,10 @@ fn raise_memlock(executor_count: usize) -> Result<(), StartError> {
         .max(MEMLOCK_FLOOR_BYTES);
     match memlock_plan(getrlimit(Resource::Memlock), wanted)? {
         None => Ok(()),
-        Some(limit) => {
-            setrlimit(Resource::Memlock, limit).map_err(|errno| StartError::System {
-                what: "the limit of locked memory cannot be raised",
-                source: errno.into(),
-            })
-        }
+        Some(limit) => setrlimit(Resource::Memlock, limit).map_err(|errno| StartError::System {
+            what: "the limit of locked memory cannot be raised",
+            source: errno.into(),
+        }),
     }
 }
 
@@ -204,7 +202,11 @@ mod tests {
             StartError::IoUringMissing
         ));
         let disabled = check(refuse(libc::EPERM), Some("2\n"));
-        assert!(disabled.to_string().contains("kernel.io_uring_disabled is 2"));
+        assert!(
+            disabled
+                .to_string()
+                .contains("kernel.io_uring_disabled is 2")
+        );
         let blocked = check(refuse(libc::EPERM), Some("0\n"));
         assert!(blocked.to_string().contains("seccomp"));
         assert!(matches!(

@@ -101,13 +101,12 @@ where
             what: "signals cannot be blocked",
             source,
         })?;
-    let ends =
-        mesh::<C::Message>(cores.len(), options.ring_capacity).map_err(|errno| {
-            StartError::System {
-                what: "the event descriptors of the cores cannot be made",
-                source: errno.into(),
-            }
-        })?;
+    let ends = mesh::<C::Message>(cores.len(), options.ring_capacity).map_err(|errno| {
+        StartError::System {
+            what: "the event descriptors of the cores cannot be made",
+            source: errno.into(),
+        }
+    })?;
 
     let (report, reports) = channel();
     let mut threads = Vec::with_capacity(cores.len());
