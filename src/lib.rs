@@ -5,8 +5,9 @@
 //! files, clocks, threads or async, so that a seed can replay a whole node in one thread.
 
 pub mod base;
+pub mod stats;
 pub mod config;
-pub mod resp;
 pub mod rt;
+pub mod resp;
 pub mod structures;
 pub mod keyspace;
