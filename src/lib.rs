@@ -11,3 +11,8 @@ pub mod rt;
 pub mod resp;
 pub mod structures;
 pub mod keyspace;
+pub mod command;
+pub mod mesh;
+pub mod shard;
+pub mod txn;
+pub mod session;

@@ -15,7 +15,7 @@
 //! - A handler parses all of its arguments before it changes anything: a line that fails has changed nothing.
 
 mod client;
-mod cx;
+pub mod cx;
 mod fault;
 mod keys;
 mod registry;
@@ -27,7 +27,7 @@ pub use cx::{
 };
 pub use fault::{Done, Fault};
 pub use keys::{Begin, Find, KeyRef, KeySpec, key_flag};
-pub use registry::{CommandId, Registry};
+pub use registry::{CommandId, Registered, Registry};
 
 /// Command flags, as COMMAND INFO names them.
 pub mod flag {
@@ -176,7 +176,7 @@ pub enum Spread {
 /// A handler of a keys command.
 pub type KeysHandler = fn(&mut Cx<'_>) -> Done;
 /// A handler of a client command.
-pub type ClientHandler = fn(&mut ClientCx<'_>) -> Result<Flow, Fault>;
+pub type ClientHandler = fn(&mut ClientCx<'_, '_>) -> Result<Flow, Fault>;
 
 /// Where and how a command runs.
 #[derive(Clone, Copy)]
@@ -185,25 +185,8 @@ pub enum Run {
     Keys(KeysHandler, Spread),
     /// On the session's core.
     Client(ClientHandler),
-    /// By the session itself: transactions and what else changes how lines are run.
-    Session(SessionCommand),
     /// A container: only its subcommands run.
     Container,
-}
-
-/// Commands that the session runs itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionCommand {
-    /// MULTI
-    Multi,
-    /// EXEC
-    Exec,
-    /// DISCARD
-    Discard,
-    /// WATCH
-    Watch,
-    /// UNWATCH
-    Unwatch,
 }
 
 /// One command or subcommand.

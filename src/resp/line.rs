@@ -131,6 +131,14 @@ impl<'a> Line<'a> {
         self.arg(index).eq_ignore_ascii_case(word.as_bytes())
     }
 
+    /// Another line over the same bytes, with other places: a part of this line.
+    pub fn with_spans<'b>(&self, spans: &'b [Span]) -> Line<'b>
+    where
+        'a: 'b,
+    {
+        Line::new(self.bytes, spans, self.big)
+    }
+
     /// The places of the arguments.
     pub fn spans(&self) -> &'a [Span] {
         self.spans

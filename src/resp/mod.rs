@@ -1,5 +1,6 @@
 //! RESP2 and RESP3: bytes in, bytes out, no sockets.
 
+mod encode;
 mod inline;
 mod line;
 pub mod merge;
@@ -8,6 +9,7 @@ mod parser;
 mod reply;
 mod value;
 
+pub use encode::encode_line;
 pub use line::{BIG_ARGUMENT_BYTES_MIN, Line, Span};
 pub use merge::Encoded;
 pub use output::{Mark, Output, SHARED_BYTES_MIN};

@@ -1,0 +1,126 @@
+//! What cores say to each other: batches of lines and replies, reservations, visits. Plain data, no transport (that is
+//! `rt`'s) and no decisions (those are the session's, the shard's and the orderer's).
+//!
+//! ```text
+//!   session's core                         owner's core
+//!   ──────────────                         ────────────
+//!   lines of all its sessions ── Lines ──▶ runs them in order, writes replies into the same batch
+//!   answers its sessions      ◀─ Replies ─ the batch comes back, and is used again
+//!                             ◀─ Late ──── replies of lines that had to wait for a reservation
+//! ```
+//!
+//! Invariants:
+//! - Messages from one core to another arrive in the order in which they were sent.
+//! - Every line of a batch is answered exactly once: in the batch, or late.
+//! - A batch is allocated by the core that sends lines, travels to the owner and comes back: its buffers grow to the
+//!   size of the traffic and are then reused.
+
+mod batch;
+mod outbox;
+
+use std::sync::Arc;
+
+pub use batch::{Batch, BatchLines, BatchReplies, Head, Late, OwnedLine, REPLIED_LATER};
+pub use outbox::{OUTBOX_MESSAGES_MAX, Outbox};
+
+use crate::command::{Effects, Part, cx::VisitPart};
+use crate::keyspace::OwnedEntry;
+use crate::resp::Output;
+
+/// Where an answer goes: a line of a session on the core that sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// The session's slot on its core.
+    pub session: u32,
+    /// Tells a session from later ones in the same slot.
+    pub generation: u32,
+    /// The line's number in its session; it wraps around.
+    pub line: u32,
+}
+
+/// A transaction: the core that coordinates it, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TxnId {
+    /// The coordinating core.
+    pub core: u16,
+    /// Rising per core.
+    pub number: u64,
+}
+
+/// What a transaction reserves on one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Marks of the keys ([`crate::shard::mark`]), sorted, each once. Empty with `whole`.
+    pub keys: Vec<u64>,
+    /// The whole shard.
+    pub whole: bool,
+    /// Others may not even read meanwhile.
+    pub write: bool,
+}
+
+/// A key on its way to be lent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LentKey {
+    /// The database.
+    pub db: usize,
+    /// The key.
+    pub key: Box<[u8]>,
+    /// Its hash.
+    pub hash: u64,
+}
+
+/// One message from core to core.
+pub enum Message {
+    /// Lines for the receiver's shard.
+    Lines(Box<Batch>),
+    /// A batch comes back with its replies.
+    Replies(Box<Batch>),
+    /// Replies of lines that waited.
+    Late(Box<Late>),
+    /// To the orderer: give this transaction its place, and reserve.
+    Order(TxnId, Vec<(u16, Claim)>),
+    /// From the orderer to a shard: the next transaction there.
+    Reserve(TxnId, Claim),
+    /// From a shard (its index) to the coordinator: the reservation is granted.
+    Granted(TxnId, u16),
+    /// To a shard that granted: run this line, answer, release.
+    Work(TxnId, Box<OwnedLine>),
+    /// From a shard (its index): the reply of its part, and the nanoseconds that it took.
+    Worked(TxnId, u16, Output, u64),
+    /// To a shard that granted: hand over these entries, keep the reservation.
+    Lend(TxnId, Vec<LentKey>),
+    /// From a shard (its index): the entries, `None` for keys that do not exist.
+    Lent(TxnId, u16, Vec<Option<OwnedEntry>>),
+    /// To a shard that lent: the entries as they are now, in the order of the keys, and what was done; release.
+    Return(TxnId, Vec<(LentKey, Option<OwnedEntry>)>, Box<Effects>),
+    /// Run this part, answer with its number.
+    Visit(u64, VisitPart),
+    /// The answer of a visit.
+    Visited(u64, Part),
+    /// So many sessions of the sender are monitors now.
+    Monitors(u32),
+    /// A line for the receiver's monitors, as they are shown it.
+    Monitor(Arc<[u8]>),
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Message::Lines(batch) => write!(f, "Lines({})", batch.heads.len()),
+            Message::Replies(batch) => write!(f, "Replies({})", batch.heads.len()),
+            Message::Late(late) => write!(f, "Late({})", late.replies.len()),
+            Message::Order(txn, claims) => write!(f, "Order({txn:?}, {} shards)", claims.len()),
+            Message::Reserve(txn, _) => write!(f, "Reserve({txn:?})"),
+            Message::Granted(txn, shard) => write!(f, "Granted({txn:?}, {shard})"),
+            Message::Work(txn, _) => write!(f, "Work({txn:?})"),
+            Message::Worked(txn, shard, ..) => write!(f, "Worked({txn:?}, {shard})"),
+            Message::Lend(txn, keys) => write!(f, "Lend({txn:?}, {} keys)", keys.len()),
+            Message::Lent(txn, shard, _) => write!(f, "Lent({txn:?}, {shard})"),
+            Message::Return(txn, ..) => write!(f, "Return({txn:?})"),
+            Message::Visit(visit, _) => write!(f, "Visit({visit})"),
+            Message::Visited(visit, _) => write!(f, "Visited({visit})"),
+            Message::Monitors(count) => write!(f, "Monitors({count})"),
+            Message::Monitor(bytes) => write!(f, "Monitor({} bytes)", bytes.len()),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The session core's side of lines over several shards, and the shard's side of their steps.
+
+use super::{Blocked, Core, Session};
+use crate::command::{CommandId, Effects};
+use crate::keyspace::OwnedEntry;
+use crate::mesh::{Head, LentKey, Message, OwnedLine, TxnId};
+use crate::resp::{Line, Output, Proto};
+use crate::txn::Txn;
+
+impl Core {
+    /// Starts a line over several shards, once all lines before it are answered. False when it must wait for them.
+    pub(super) fn start_txn(&mut self, session: &mut Session, line: &Line<'_>, id: CommandId) -> bool {
+        if !session.slots.is_empty() {
+            session.blocked = Blocked::Drain;
+            return false;
+        }
+        let head = Head {
+            ticket: session.pend(),
+            command: id,
+            db: session.client.db as u16,
+            resp3: session.client.proto == Proto::Resp3,
+            no_touch: session.client.no_touch,
+            args: line.len() as u32,
+            hash: 0,
+        };
+        session.blocked = Blocked::Away;
+        let command = self.registry.get(id).command;
+        let (txn, claims) = Txn::new(command, OwnedLine::new(head, line), self.planner.keys(), self.place.count);
+        let number = self.next_txn;
+        self.next_txn += 1;
+        self.txns.insert(number, txn);
+        let txn = TxnId {
+            core: self.place.index as u16,
+            number,
+        };
+        self.send(self.orderer, Message::Order(txn, claims));
+        true
+    }
+
+    fn txn(&mut self, id: TxnId) -> &mut Txn {
+        debug_assert_eq!(id.core as usize, self.place.index);
+        self.txns.get_mut(&id.number).expect("a transaction lives until its last answer")
+    }
+
+    /// A shard granted one of this core's transactions.
+    pub(super) fn txn_granted(&mut self, id: TxnId) {
+        if let Some(messages) = self.txn(id).granted(id) {
+            for (shard, message) in messages {
+                self.send(shard, message);
+            }
+        }
+    }
+
+    /// A transaction's line for the own shard, which has granted it.
+    pub(super) fn txn_work(&mut self, id: TxnId, line: &OwnedLine) {
+        let mut out = Output::default();
+        let ran = self.run_here(&line.head, &line.line(), &mut out);
+        self.send(id.core as usize, Message::Worked(id, self.place.index as u16, out, ran.ns));
+        self.txn_release(id);
+    }
+
+    /// A shard answered its part of one of this core's transactions.
+    pub(super) fn txn_worked(&mut self, id: TxnId, shard: u16, reply: Output, ns: u64) {
+        if let Some(merged) = self.txn(id).worked(shard, reply, ns) {
+            let txn = self.txns.remove(&id.number).expect("it was there");
+            self.note_slow_txn(&txn);
+            let len = merged.len();
+            self.answer(txn.ticket, &merged, 0..len);
+        }
+    }
+
+    /// A shard lent its entries. With the last of them the line runs here, and everything goes back.
+    pub(super) fn txn_lent(&mut self, id: TxnId, shard: u16, entries: Vec<Option<OwnedEntry>>) {
+        if !self.txn(id).lent(shard, entries) {
+            return;
+        }
+        let mut txn = self.txns.remove(&id.number).expect("it was there");
+        for (db, entry) in txn.take_lent() {
+            self.scratch.keyspace.put(db, entry);
+        }
+        let mut out = Output::default();
+        let (effects, ran) = self.run_on_scratch(&txn.line, &mut out);
+        txn.ns = ran.ns;
+        self.note_slow_txn(&txn);
+        let scratch = &mut self.scratch.keyspace;
+        let messages = txn.give_back(id, &effects, |lent: &LentKey| {
+            let key = crate::keyspace::Key {
+                bytes: &lent.key,
+                hash: lent.hash,
+            };
+            scratch.take(lent.db, key)
+        });
+        for (shard, message) in messages {
+            self.send(shard, message);
+        }
+        let len = out.len();
+        self.answer(txn.ticket, &out, 0..len);
+    }
+
+    /// Entries that the own shard lent come back.
+    pub(super) fn txn_returned(&mut self, id: TxnId, entries: Vec<(LentKey, Option<OwnedEntry>)>, _effects: Effects) {
+        self.shard.take_back(entries);
+        self.txn_release(id);
+    }
+
+    fn note_slow_txn(&mut self, txn: &Txn) {
+        if txn.ns >= self.slow_ns
+            && let Some(entry) = self.slow_entry(txn.line.head.command, &txn.line.line(), txn.ns)
+        {
+            self.keep_slow_of(txn.ticket, entry);
+        }
+    }
+
+    fn txn_release(&mut self, id: TxnId) {
+        let claim = self.granted.remove(&id).expect("only a granted transaction works");
+        self.shard.release(claim);
+        self.run_ready();
+    }
+}

@@ -1,0 +1,608 @@
+//! Everything that one core owns, as a plain state machine: its shard, its sessions, its transactions and visits, and what
+//! it has to say to other cores. Bytes and messages go in, bytes and messages come out; sockets and rings are the
+//! server's, or a simulation's.
+//!
+//! A turn: [`Core::read`] and [`Core::deliver`] for all that came in, then [`Core::turn`] once, then the owner sends what
+//! [`Core::next_touched`] sessions and [`Core::outbox`]es hold.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::dispatch::Window;
+use super::visits::PendingVisit;
+use super::{Blocked, Session, SessionId, Sessions};
+use crate::command::{Client, Close, Effects, Node, Now, Os, Place, Registry, Switches};
+use crate::config::Config;
+use crate::keyspace::{KeyHasher, Keyspace};
+use crate::mesh::{Batch, Head, Message, OUTBOX_MESSAGES_MAX, Outbox, OwnedLine, REPLIED_LATER, Ticket, TxnId};
+use crate::resp::{Limits, Line, Output};
+use crate::shard::reserve::{ClaimId, Claimant};
+use crate::shard::{Env, Ran, Shard};
+use crate::stats::CoreStats;
+use crate::txn::{Planner, Txn};
+
+/// What a core is built from.
+pub struct CoreOptions {
+    /// The shard's place.
+    pub place: Place,
+    /// The core that orders transactions; its number follows those of the shards.
+    pub orderer: usize,
+    /// All commands.
+    pub registry: &'static Registry,
+    /// The parameters.
+    pub config: Arc<Config>,
+    /// Facts about the node.
+    pub node: Arc<Node>,
+    /// The hash of keys, the same on every core.
+    pub hasher: KeyHasher,
+    /// The operating system.
+    pub os: Box<dyn Os>,
+    /// A clock for durations, nanoseconds.
+    pub ticks: fn() -> u64,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// Unique in the node, rising.
+    pub id: u64,
+    /// The peer's address.
+    pub addr: String,
+    /// The local address.
+    pub laddr: String,
+    /// The file descriptor.
+    pub fd: i32,
+    /// It came over the unix socket.
+    pub unix: bool,
+    /// It came from the loopback interface or the unix socket.
+    pub local: bool,
+    /// A handle of the transport, given back with the session.
+    pub handle: u64,
+}
+
+/// One core.
+pub struct Core {
+    pub(super) place: Place,
+    pub(super) orderer: usize,
+    pub(super) registry: &'static Registry,
+    pub(super) config: Arc<Config>,
+    pub(super) node: Arc<Node>,
+    pub(super) os: Box<dyn Os>,
+    pub(super) ticks: fn() -> u64,
+    pub(super) last_ticks: u64,
+    pub(super) now: Now,
+    pub(super) shard: Shard,
+    /// Lent entries live here while their line runs.
+    pub(super) scratch: Shard,
+    pub(super) sessions: Sessions,
+    pub(super) stats: CoreStats,
+    pub(super) switches: Switches,
+    pub(super) planner: Planner,
+    pub(super) window: Window,
+    /// What a session may send, from the parameters.
+    pub(super) limits: Limits,
+    /// A line that takes this long is noted.
+    pub(super) slow_ns: u64,
+    pub(super) outboxes: Vec<Outbox>,
+    /// Messages to this core itself: delivered within the turn.
+    pub(super) own: VecDeque<Message>,
+    pub(super) txns: HashMap<u64, Txn>,
+    pub(super) next_txn: u64,
+    /// Reservations of this shard that were granted to transactions.
+    pub(super) granted: HashMap<TxnId, ClaimId>,
+    pub(super) visits: HashMap<u64, PendingVisit>,
+    pub(super) next_visit: u64,
+    /// How many monitors each core has.
+    pub(super) monitors: Vec<u32>,
+    /// Some core has one.
+    pub(super) monitored: bool,
+    /// Sessions that have lines to run and may.
+    runnable: VecDeque<SessionId>,
+    /// Sessions that have bytes to send or must be closed.
+    touched: Vec<SessionId>,
+    /// Sessions that wait for something which each turn looks at: a pause, a full outbox.
+    waiting: Vec<SessionId>,
+    next_cron_ns: u64,
+    expiry_due_ns: u64,
+    scratch_out: Output,
+}
+
+/// Housekeeping runs this often.
+const CRON_NS: u64 = 100_000_000;
+/// Expired keys are looked for this often while there are none.
+const EXPIRY_IDLE_NS: u64 = 10_000_000;
+/// Entries that one turn looks at for expiry, and frees of what was detached.
+const EXPIRY_SLICE: usize = 2_000;
+/// Input of a blocked session beyond this is left in the socket.
+const BLOCKED_INPUT_BYTES_MAX: usize = 256 * 1024;
+
+impl Core {
+    /// A core without sessions and data.
+    pub fn new(options: CoreOptions) -> Core {
+        let databases = options.config.databases as usize;
+        let cores = options.orderer + 1;
+        let seed = options.os.random();
+        let keyspace = || Keyspace::new(databases, options.hasher, seed);
+        let mut core = Core {
+            place: options.place,
+            orderer: options.orderer,
+            registry: options.registry,
+            shard: Shard::new(keyspace(), options.place),
+            scratch: Shard::new(keyspace(), options.place),
+            sessions: Sessions::default(),
+            stats: CoreStats::new(options.registry.all().len()),
+            switches: Switches::default(),
+            planner: Planner::new(options.hasher, options.place.count),
+            window: Window::default(),
+            limits: Limits::default(),
+            slow_ns: u64::MAX,
+            outboxes: (0..cores).map(|_| Outbox::default()).collect(),
+            own: VecDeque::new(),
+            txns: HashMap::new(),
+            next_txn: 0,
+            granted: HashMap::new(),
+            visits: HashMap::new(),
+            next_visit: 0,
+            monitors: vec![0; options.place.count],
+            monitored: false,
+            runnable: VecDeque::new(),
+            touched: Vec::new(),
+            waiting: Vec::new(),
+            next_cron_ns: 0,
+            expiry_due_ns: 0,
+            scratch_out: Output::default(),
+            config: options.config,
+            node: options.node,
+            os: options.os,
+            ticks: options.ticks,
+            last_ticks: 0,
+            now: Now::default(),
+        };
+        core.apply_config();
+        core
+    }
+
+    /// Tells the core the time. Called before everything else of a turn.
+    pub fn begin_turn(&mut self, now: Now) {
+        self.now = now;
+        self.shard.keyspace.set_now(now.wall_ms());
+        self.scratch.keyspace.set_now(now.wall_ms());
+        self.last_ticks = (self.ticks)();
+    }
+
+    /// A connection was accepted.
+    pub fn open(&mut self, peer: Peer) -> SessionId {
+        let mut client = Client::new(peer.id, self.now.wall_ms());
+        client.addr = peer.addr.into();
+        client.laddr = peer.laddr.into();
+        client.fd = peer.fd;
+        client.unix = peer.unix;
+        client.local = peer.local;
+        client.authenticated = self.config.requirepass.is_empty();
+        let id = self.sessions.open(|id| Session::new(id, client, peer.handle));
+        self.stats.totals.connections += 1;
+        if let Some(refusal) = self.protected_mode_refusal(peer.local) {
+            let mut session = self.sessions.take(id).expect("a new session is in its place");
+            session.out.extend(refusal);
+            session.client.close(Close::AfterReply);
+            self.touch(&mut session);
+            self.sessions.put(session);
+        }
+        id
+    }
+
+    /// Bytes came in for a session.
+    pub fn read(&mut self, id: SessionId, data: &[u8]) {
+        let Some(mut session) = self.sessions.take(id) else {
+            return;
+        };
+        session.client.net_in_bytes += data.len() as u64;
+        self.stats.totals.net_in_bytes += data.len() as u64;
+        session.client.active_ms = self.now.wall_ms();
+        // The bytes of a large argument go into its own allocation.
+        let data = &data[session.parser.feed_big(data)..];
+        if session.input.is_empty() && session.may_parse() {
+            let used = self.process(&mut session, data);
+            session.parser.keep(data, used, &mut session.input);
+        } else if session.parser.big_remaining() == 0 {
+            session.input.extend_from_slice(data);
+            if !session.runnable {
+                self.process_input(&mut session);
+            }
+        }
+        self.after_work(session);
+    }
+
+    /// The connection is gone. What its lines began is finished all the same; nobody hears of it.
+    pub fn close(&mut self, id: SessionId) -> Option<Box<Session>> {
+        let session = self.sessions.close(id)?;
+        if session.client.monitor {
+            self.monitors_changed(-1);
+        }
+        Some(session)
+    }
+
+    /// The session, to send its bytes.
+    pub fn session(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.sessions.get(id)
+    }
+
+    /// All sessions.
+    pub fn sessions(&mut self) -> &mut Sessions {
+        &mut self.sessions
+    }
+
+    /// The core's counters.
+    pub fn stats(&mut self) -> &mut CoreStats {
+        &mut self.stats
+    }
+
+    /// The parameters as they are now.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The shard's data.
+    pub fn keyspace(&mut self) -> &mut Keyspace {
+        &mut self.shard.keyspace
+    }
+
+    /// What is to be sent to the core `peer`.
+    pub fn outbox(&mut self, peer: usize) -> &mut Outbox {
+        &mut self.outboxes[peer]
+    }
+
+    /// The next session that has bytes to send or is to be closed.
+    pub fn next_touched(&mut self) -> Option<SessionId> {
+        let id = self.touched.pop()?;
+        if let Some(session) = self.sessions.get(id) {
+            session.touched = false;
+        }
+        Some(id)
+    }
+
+    /// A message from another core.
+    pub fn deliver(&mut self, from: usize, message: Message) {
+        self.deliver_one(from, message);
+        self.deliver_own();
+    }
+
+    pub(super) fn deliver_own(&mut self) {
+        while let Some(message) = self.own.pop_front() {
+            self.deliver_one(self.place.index, message);
+        }
+    }
+
+    fn deliver_one(&mut self, from: usize, message: Message) {
+        match message {
+            Message::Lines(batch) => self.run_batch(from, batch),
+            Message::Replies(batch) => self.take_replies(from, batch),
+            Message::Late(late) => {
+                let mut at = 0;
+                for (ticket, len) in late.replies {
+                    self.answer(ticket, &late.out, at..at + len);
+                    at += len;
+                }
+                for (ticket, entry) in late.slow {
+                    self.keep_slow_of(ticket, entry);
+                }
+            }
+            Message::Order(..) => unreachable!("only the orderer orders"),
+            Message::Reserve(txn, claim) => {
+                self.shard.reservations.claim(claim, Claimant::Txn(txn));
+                self.run_ready();
+            }
+            Message::Granted(txn, _) => self.txn_granted(txn),
+            Message::Work(txn, line) => self.txn_work(txn, &line),
+            Message::Worked(txn, shard, reply, ns) => self.txn_worked(txn, shard, reply, ns),
+            Message::Lend(txn, keys) => {
+                let entries = self.shard.lend(&keys);
+                self.send(txn.core as usize, Message::Lent(txn, self.place.index as u16, entries));
+            }
+            Message::Lent(txn, shard, entries) => self.txn_lent(txn, shard, entries),
+            Message::Return(txn, entries, effects) => self.txn_returned(txn, entries, *effects),
+            Message::Visit(visit, part) => {
+                let answer = self.visited_here(&part);
+                self.send(from, Message::Visited(visit, answer));
+            }
+            Message::Visited(visit, part) => self.visit_answered(visit, from, part),
+            Message::Monitors(count) => self.set_monitors(from, count),
+            Message::Monitor(bytes) => self.feed_own_monitors(&bytes),
+        }
+    }
+
+    /// Sends a message, or keeps it for this core's own turn.
+    pub(super) fn send(&mut self, to: usize, message: Message) {
+        if to == self.place.index {
+            self.own.push_back(message);
+        } else {
+            self.outboxes[to].push(message);
+        }
+    }
+
+    /// The rest of a turn: lines that can go on, expiry, housekeeping. Returns when it must be called again, in
+    /// monotonic nanoseconds; a time that has passed means at once.
+    pub fn turn(&mut self) -> u64 {
+        self.deliver_own();
+        self.look_at_waiting();
+        for _ in 0..self.runnable.len() {
+            let Some(id) = self.runnable.pop_front() else {
+                break;
+            };
+            let Some(mut session) = self.sessions.take(id) else {
+                continue;
+            };
+            session.runnable = false;
+            if session.blocked == Blocked::No {
+                self.process_input(&mut session);
+            }
+            self.after_work(session);
+        }
+        self.deliver_own();
+        let now = self.now.mono_ns;
+        if now >= self.expiry_due_ns {
+            self.expiry_due_ns = if self.expire() { now } else { now + EXPIRY_IDLE_NS };
+        }
+        if now >= self.next_cron_ns {
+            self.next_cron_ns = now + CRON_NS;
+            self.cron();
+        }
+        if !self.runnable.is_empty() || !self.own.is_empty() {
+            return now;
+        }
+        self.next_cron_ns.min(self.expiry_due_ns)
+    }
+
+    /// Runs what the session has received and not run yet.
+    pub(super) fn process_input(&mut self, session: &mut Session) {
+        self.run_queued(session);
+        if !session.may_parse() || session.input.is_empty() {
+            return;
+        }
+        let mut input = std::mem::take(&mut session.input);
+        let used = self.process(session, &input);
+        session.parser.compact(&mut input, used);
+        if !input.is_empty() {
+            session.input = input;
+        }
+    }
+
+    /// Puts a session back and notes what it needs next.
+    pub(super) fn after_work(&mut self, mut session: Box<Session>) {
+        if !session.out.is_empty() || session.client.close.is_some() {
+            self.check_output_limit(&mut session);
+            self.touch(&mut session);
+        }
+        if session.blocked == Blocked::No && !session.runnable && session.can_go_on() {
+            session.runnable = true;
+            self.runnable.push_back(session.id);
+        }
+        session.reading_paused = session.lines_wait && session.input.len() > BLOCKED_INPUT_BYTES_MAX;
+        self.check_query_limit(&mut session);
+        self.sessions.put(session);
+        self.deliver_own();
+    }
+
+    /// The session goes into the list of those that have something to send.
+    pub(super) fn touch(&mut self, session: &mut Session) {
+        if !session.touched {
+            session.touched = true;
+            self.touched.push(session.id);
+        }
+    }
+
+    /// The session waits for something that each turn looks at.
+    pub(super) fn wait_for_turn(&mut self, session: &Session) {
+        self.waiting.push(session.id);
+    }
+
+    fn look_at_waiting(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        for id in std::mem::take(&mut self.waiting) {
+            let paused = self.is_paused_now();
+            let Some(session) = self.sessions.get(id) else {
+                continue;
+            };
+            let free = match session.blocked {
+                Blocked::Pause => !paused,
+                Blocked::Outbox(peer) => !self.outboxes[peer].is_full(),
+                _ => continue,
+            };
+            if free {
+                let session = self.sessions.get(id).expect("it was there");
+                session.blocked = Blocked::No;
+                session.client.blocked = false;
+                if !session.runnable {
+                    session.runnable = true;
+                    self.runnable.push_back(id);
+                }
+            } else {
+                self.waiting.push(id);
+            }
+        }
+    }
+
+    /// A line of one of this core's sessions is answered.
+    pub(super) fn answer(&mut self, ticket: Ticket, reply: &Output, range: std::ops::Range<usize>) {
+        let id = SessionId::of(ticket);
+        let Some(session) = self.sessions.get(id) else {
+            return;
+        };
+        session.answer(ticket.line, reply, range);
+        if !session.out.is_empty() && !session.touched {
+            session.touched = true;
+            self.touched.push(id);
+        }
+        if matches!(session.blocked, Blocked::Drain | Blocked::Away) && session.slots.is_empty() {
+            session.blocked = Blocked::No;
+        }
+        if !session.runnable && session.can_go_on() {
+            session.runnable = true;
+            self.runnable.push_back(id);
+        }
+        if session.client.close.is_some() && !session.touched {
+            session.touched = true;
+            self.touched.push(id);
+        }
+    }
+
+    /// Runs another core's lines and sends the batch back.
+    fn run_batch(&mut self, from: usize, mut batch: Box<Batch>) {
+        const WINDOW: usize = 16;
+        let (lines, replies) = batch.parts();
+        let mut first = 0;
+        for window in lines.heads.chunks(WINDOW) {
+            if window.len() > 1 {
+                for head in window {
+                    self.shard.prefetch_bucket(head.db as usize, head.hash);
+                }
+                for head in window {
+                    self.shard.prefetch_entry(head.db as usize, head.hash);
+                }
+            }
+            for head in window {
+                let line = lines.line(first, head.args as usize);
+                first += head.args as usize;
+                if !self.shard.reservations.is_idle() && !self.admits_here(head, &line) {
+                    self.wait_here(from, OwnedLine::new(*head, &line));
+                    replies.lens.push(REPLIED_LATER);
+                    continue;
+                }
+                let before = replies.out.len();
+                let ran = self.run_here(head, &line, replies.out);
+                replies.lens.push(replies.out.len() - before);
+                if ran.ns >= self.slow_ns
+                    && let Some(entry) = self.slow_entry(head.command, &line, ran.ns)
+                {
+                    replies.slow.push((replies.lens.len() - 1, entry));
+                }
+            }
+        }
+        batch.clear_lines();
+        self.send(from, Message::Replies(batch));
+    }
+
+    /// The line's keys are not reserved.
+    #[cold]
+    pub(super) fn admits_here(&mut self, head: &Head, line: &Line<'_>) -> bool {
+        self.shard.admits(self.registry, head, line)
+    }
+
+    /// Keeps a line of the core `from` until its keys are free.
+    #[cold]
+    pub(super) fn wait_here(&mut self, from: usize, line: OwnedLine) {
+        self.shard.wait(self.registry, from, line);
+    }
+
+    /// Runs a line on the own shard.
+    #[inline]
+    pub(super) fn run_here(&mut self, head: &Head, line: &Line<'_>, out: &mut Output) -> Ran {
+        let mut env = Env {
+            registry: self.registry,
+            config: &self.config,
+            stats: &mut self.stats,
+            switches: &mut self.switches,
+            now_ms: self.now.wall_ms(),
+            ticks: self.ticks,
+            last_ticks: self.last_ticks,
+        };
+        let ran = self.shard.run(&mut env, head, *line, out);
+        self.last_ticks = env.last_ticks;
+        ran
+    }
+
+    /// Answers the sessions of a batch that came back.
+    fn take_replies(&mut self, from: usize, batch: Box<Batch>) {
+        let mut at = 0;
+        for (head, &len) in batch.heads.iter().zip(&batch.reply_lens) {
+            if len != REPLIED_LATER {
+                self.answer(head.ticket, &batch.replies, at..at + len);
+                at += len;
+            }
+        }
+        let mut batch = batch;
+        for (index, entry) in batch.slow.drain(..) {
+            self.keep_slow_of(batch.heads[index].ticket, entry);
+        }
+        self.outboxes[from].recycle(batch);
+    }
+
+    /// Goes on with what became ready on the own shard: transactions are told, waiting lines run.
+    pub(super) fn run_ready(&mut self) {
+        while let Some((claim, claimant)) = self.shard.reservations.next_ready() {
+            match claimant {
+                Claimant::Txn(txn) => {
+                    self.granted.insert(txn, claim);
+                    self.send(txn.core as usize, Message::Granted(txn, self.place.index as u16));
+                }
+                Claimant::Line(from, line) => {
+                    let mut out = std::mem::take(&mut self.scratch_out);
+                    let ran = self.run_here(&line.head, &line.line(), &mut out);
+                    self.shard.release(claim);
+                    let ticket = line.head.ticket;
+                    let slow = if ran.ns >= self.slow_ns {
+                        self.slow_entry(line.head.command, &line.line(), ran.ns)
+                    } else {
+                        None
+                    };
+                    let len = out.len();
+                    if from == self.place.index {
+                        self.answer(ticket, &out, 0..len);
+                        if let Some(entry) = slow {
+                            self.keep_slow_of(ticket, entry);
+                        }
+                    } else {
+                        self.outboxes[from].push_late(ticket, &out, 0..len);
+                        if let Some(entry) = slow {
+                            self.outboxes[from].push_late_slow(ticket, entry);
+                        }
+                    }
+                    out.clear();
+                    self.scratch_out = out;
+                }
+            }
+        }
+    }
+
+    /// Runs a line on the lent entries.
+    pub(super) fn run_on_scratch(&mut self, line: &OwnedLine, out: &mut Output) -> (Effects, Ran) {
+        let mut env = Env {
+            registry: self.registry,
+            config: &self.config,
+            stats: &mut self.stats,
+            switches: &mut self.switches,
+            now_ms: self.now.wall_ms(),
+            ticks: self.ticks,
+            last_ticks: self.last_ticks,
+        };
+        self.scratch.effects.listening = self.shard.effects.listening;
+        self.scratch.effects.logging = self.shard.effects.logging;
+        let ran = self.scratch.run(&mut env, &line.head, line.line(), out);
+        self.last_ticks = env.last_ticks;
+        (std::mem::take(&mut self.scratch.effects), ran)
+    }
+
+    /// Looks for expired keys and frees what was detached, a little. True when there is more to do.
+    fn expire(&mut self) -> bool {
+        let freeing = self.shard.keyspace.free_slice(EXPIRY_SLICE);
+        if !self.switches.active_expire || self.is_paused_now() {
+            return freeing;
+        }
+        let progress = self.shard.keyspace.expire_slice(EXPIRY_SLICE);
+        progress.more_due || freeing
+    }
+
+    /// Housekeeping, ten times a second.
+    fn cron(&mut self) {
+        let memory = self.shard.keyspace.memory() as u64;
+        self.stats.tick(self.now.mono_ns, memory);
+        self.sweep_sessions();
+    }
+
+    /// Everything was sent; a core with this many messages left over takes no more lines.
+    pub fn outbox_messages_max() -> usize {
+        OUTBOX_MESSAGES_MAX
+    }
+}

@@ -1,0 +1,263 @@
+//! What stands between a client and a command: protected mode, authentication, arity, pauses, limits; and how the core
+//! takes on changed parameters.
+
+use super::{Core, Session, SessionId};
+use crate::command::{Client, Close, Command, CommandId, Pause, flag};
+use crate::config::EvictionPolicy;
+use crate::keyspace::AccessPolicy;
+use crate::mesh::Ticket;
+use crate::resp::{Line, Output, Reply};
+use crate::shard::error_code;
+use crate::stats::{SlowEntry, slow_clip, threshold_ns};
+
+/// Sent to a client that protected mode keeps out.
+const PROTECTED_MODE: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
+is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect \
+from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the \
+command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host the server is \
+running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change \
+permanent. 2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting the \
+protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart \
+it with the '--protected-mode no' option. 4) Set up an authentication password for the default user. NOTE: You only need to do \
+one of the above things in order for the server to start accepting connections from the outside.\r\n";
+
+/// Arguments shown in the reply to an unknown command take up to this many bytes.
+const UNKNOWN_ARGS_BYTES_MAX: usize = 128;
+
+impl Core {
+    /// What a new client is told when protected mode keeps it out.
+    pub(super) fn protected_mode_refusal(&self, local: bool) -> Option<&'static [u8]> {
+        let refused = self.config.protected_mode && self.config.requirepass.is_empty() && !local;
+        refused.then_some(PROTECTED_MODE)
+    }
+
+    /// Why the line must not run, if so: arity, then authentication.
+    #[cold]
+    pub(super) fn refusal(&self, session: &Session, command: &Command, line: &Line<'_>) -> Option<String> {
+        if !command.arity_holds(line.len()) {
+            return Some(format!("ERR wrong number of arguments for '{}' command", command.name));
+        }
+        if !session.client.authenticated && !command.has(flag::NO_AUTH) {
+            return Some("NOAUTH Authentication required.".into());
+        }
+        None
+    }
+
+    /// Answers a line that must not run.
+    #[cold]
+    pub(super) fn reject(&mut self, session: &mut Session, id: CommandId, refusal: &str) {
+        self.stats.rejected(id);
+        self.reply_error(session, refusal.as_bytes());
+    }
+
+    fn reply_error(&mut self, session: &mut Session, text: &[u8]) {
+        let code = String::from_utf8_lossy(text);
+        self.stats.error(error_code(&code));
+        let mut out = Output::default();
+        Reply::new(&mut out, session.client.proto).error(text);
+        session.stage_reply(&out);
+    }
+
+    /// Answers a line whose command is unknown, or whose subcommand is.
+    #[cold]
+    pub(super) fn reject_unknown(&mut self, session: &mut Session, line: &Line<'_>) {
+        let name = line.arg(0);
+        if matches!(name.to_ascii_lowercase().as_slice(), b"post" | b"host:") {
+            // A browser was talked into sending lines to this port: what follows is not the user's will.
+            self.os.log_warning(&format!(
+                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. \
+                 Connection from {} aborted.",
+                session.client.addr
+            ));
+            session.client.close(Close::Now);
+            return;
+        }
+        let mut text = Vec::new();
+        if self.registry.find(name).is_some() && line.len() > 1 {
+            text.extend_from_slice(b"ERR unknown subcommand '");
+            text.extend_from_slice(clipped(line.arg(1), 128));
+            text.extend_from_slice(b"'. Try ");
+            text.extend(name.to_ascii_uppercase());
+            text.extend_from_slice(b" HELP.");
+        } else {
+            text.extend_from_slice(b"ERR unknown command '");
+            text.extend_from_slice(clipped(name, 128));
+            text.extend_from_slice(b"', with args beginning with: ");
+            let mut shown = 0;
+            for arg in line.args().skip(1) {
+                if shown >= UNKNOWN_ARGS_BYTES_MAX {
+                    break;
+                }
+                let arg = clipped(arg, UNKNOWN_ARGS_BYTES_MAX - shown);
+                text.push(b'\'');
+                text.extend_from_slice(arg);
+                text.extend_from_slice(b"' ");
+                shown += arg.len() + 3;
+            }
+        }
+        self.reply_error(session, &text);
+    }
+
+    /// CLIENT PAUSE is in force.
+    pub(super) fn is_paused_now(&self) -> bool {
+        match self.switches.pause {
+            Pause::Off => false,
+            Pause::Write(until_ms) | Pause::All(until_ms) => self.now.wall_ms() < until_ms,
+        }
+    }
+
+    /// CLIENT PAUSE makes this command wait.
+    pub(super) fn pauses(&mut self, command: &Command) -> bool {
+        if !self.is_paused_now() {
+            self.switches.pause = Pause::Off;
+            return false;
+        }
+        match self.switches.pause {
+            Pause::All(_) => true,
+            _ => command.flags & (flag::WRITE | flag::MAY_REPLICATE) != 0,
+        }
+    }
+
+    /// Takes on the parameters that the core keeps in another form.
+    pub(super) fn apply_config(&mut self) {
+        let config = &self.config;
+        self.limits.bulk_bytes_max = config.proto_max_bulk_len as u64;
+        let slow = threshold_ns(config.slowlog_log_slower_than, 1_000);
+        let spike = match config.latency_monitor_threshold {
+            0 => u64::MAX,
+            ms => threshold_ns(ms as i64, 1_000_000),
+        };
+        self.slow_ns = slow.min(spike);
+        self.stats.latency_tracking = config.latency_tracking;
+        let access = if matches!(
+            config.maxmemory_policy,
+            EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu
+        ) {
+            AccessPolicy::Lfu {
+                log_factor: config.lfu_log_factor.try_into().unwrap_or(u32::MAX),
+                decay_minutes: config.lfu_decay_time.try_into().unwrap_or(u32::MAX),
+            }
+        } else {
+            AccessPolicy::Lru
+        };
+        self.shard.keyspace.set_access_policy(access);
+        self.scratch.keyspace.set_access_policy(access);
+    }
+
+    /// Closes a client whose unread replies exceed its limit.
+    #[inline]
+    pub(super) fn check_output_limit(&mut self, session: &mut Session) {
+        let limit = &self.config.client_output_buffer_limit.normal;
+        if limit.hard_bytes == 0 && limit.soft_bytes == 0 {
+            return;
+        }
+        let unread = (session.out.len() + session.staged_live) as u64;
+        let over_hard = limit.hard_bytes > 0 && unread >= limit.hard_bytes;
+        let mut over_soft = limit.soft_bytes > 0 && unread >= limit.soft_bytes;
+        if over_soft {
+            let since = *session.over_soft_limit_since.get_or_insert(self.now.wall_ms());
+            over_soft = self.now.wall_ms() - since > limit.soft_seconds as i64 * 1000;
+        } else {
+            session.over_soft_limit_since = None;
+        }
+        if over_hard || over_soft {
+            self.stats.totals.output_limit_disconnections += 1;
+            self.os.log_warning(&format!(
+                "Client id={} addr={} closed for overcoming of output buffer limits ({unread} bytes unread).",
+                session.client.id, session.client.addr
+            ));
+            session.client.close(Close::Now);
+        }
+    }
+
+    /// Closes a client whose unfinished line exceeds the limit.
+    #[inline]
+    pub(super) fn check_query_limit(&mut self, session: &mut Session) {
+        let held = session.input.len() + session.parser.memory_bytes();
+        self.stats.query_buffer_peak_bytes = self.stats.query_buffer_peak_bytes.max(held as u64);
+        if held as u64 > self.config.client_query_buffer_limit {
+            self.stats.totals.query_limit_disconnections += 1;
+            self.os.log_warning(&format!(
+                "Closing client id={} addr={} that reached max query buffer length ({held} bytes).",
+                session.client.id, session.client.addr
+            ));
+            session.client.close(Close::Now);
+            self.touch(session);
+        }
+    }
+
+    /// Looks at a tenth of the sessions: idle ones are closed after `timeout`, output over its soft limit is noticed.
+    pub(super) fn sweep_sessions(&mut self) {
+        let timeout_ms = self.config.timeout as i64 * 1000;
+        let limited = self.config.client_output_buffer_limit.normal.soft_bytes > 0;
+        if timeout_ms == 0 && !limited {
+            return;
+        }
+        for id in self.sessions.next_tenth() {
+            let Some(mut session) = self.sessions.take(id) else {
+                continue;
+            };
+            let idle_ms = self.now.wall_ms() - session.client.active_ms;
+            if timeout_ms > 0 && idle_ms > timeout_ms && session.under_way() == 0 && !session.client.monitor {
+                session.client.close(Close::Now);
+            }
+            self.check_output_limit(&mut session);
+            if session.client.close.is_some() {
+                self.touch(&mut session);
+            }
+            self.sessions.put(session);
+        }
+    }
+
+    /// Keeps a slow line in the slow log and the latency monitor of this core.
+    #[cold]
+    pub(super) fn note_slow(&mut self, client: &Client, id: CommandId, line: &Line<'_>, ns: u64) {
+        if let Some(mut entry) = self.slow_entry(id, line, ns) {
+            entry.addr = client.addr.clone();
+            entry.name = client.name.clone();
+            self.keep_slow(entry);
+        }
+    }
+
+    /// What the slow log keeps of a line that took `ns`, its client left out: that is known where its session is.
+    #[cold]
+    pub(super) fn slow_entry(&mut self, id: CommandId, line: &Line<'_>, ns: u64) -> Option<SlowEntry> {
+        let command = self.registry.get(id).command;
+        self.note_spike(command, ns);
+        let kept = ns >= threshold_ns(self.config.slowlog_log_slower_than, 1_000) && !command.has(flag::SKIP_SLOWLOG);
+        kept.then(|| SlowEntry {
+            wall_us: self.now.wall_us,
+            duration_us: ns / 1000,
+            args: slow_clip(line.args()),
+            addr: Box::default(),
+            name: Box::default(),
+        })
+    }
+
+    /// Puts an entry that another core made into the slow log, with the client that it is about.
+    #[cold]
+    pub(super) fn keep_slow_of(&mut self, ticket: Ticket, mut entry: SlowEntry) {
+        if let Some(session) = self.sessions.get(SessionId::of(ticket)) {
+            entry.addr = session.client.addr.clone();
+            entry.name = session.client.name.clone();
+        }
+        self.keep_slow(entry);
+    }
+
+    fn keep_slow(&mut self, entry: SlowEntry) {
+        self.stats.slow.push(entry, self.config.slowlog_max_len as usize);
+    }
+
+    fn note_spike(&mut self, command: &Command, ns: u64) {
+        let threshold_ms = self.config.latency_monitor_threshold;
+        if threshold_ms > 0 && ns >= threshold_ns(threshold_ms as i64, 1_000_000) {
+            let event = if command.has(flag::FAST) { "fast-command" } else { "command" };
+            self.stats.latency_spike(event, ns, self.now.wall_ms());
+        }
+    }
+}
+
+fn clipped(bytes: &[u8], max: usize) -> &[u8] {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    &bytes[..end.min(max)]
+}

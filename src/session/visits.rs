@@ -1,0 +1,137 @@
+//! Visits: work that a client command does on other cores, and the making of its reply from their answers.
+
+use std::sync::Arc;
+
+use super::{Core, SessionId};
+use crate::command::cx::VisitMerge;
+use crate::command::{Client, ClientCx, CoreView, Flow, Part, Visit, Where, cx::VisitPart};
+use crate::mesh::{Message, Ticket};
+use crate::resp::{Line, Output, Reply};
+
+/// A visit whose answers are not all there.
+pub(super) struct PendingVisit {
+    ticket: Ticket,
+    parts: Vec<Option<Part>>,
+    /// The core of the first part: 0, or the only one visited.
+    first: usize,
+    missing: usize,
+    merge: VisitMerge,
+}
+
+impl Core {
+    /// This core, as a visit or a client command sees it.
+    pub(super) fn view(&mut self) -> CoreView<'_> {
+        CoreView {
+            place: self.place,
+            keyspace: &mut self.shard.keyspace,
+            stats: &mut self.stats,
+            clients: &mut self.sessions,
+            config: &mut self.config,
+            node: &self.node,
+            registry: self.registry,
+            switches: &mut self.switches,
+            os: &*self.os,
+            now: self.now,
+        }
+    }
+
+    /// Sends a visit's part to its cores. The answer goes to `ticket`.
+    pub(super) fn start_visit(&mut self, ticket: Ticket, visit: Visit) {
+        let id = self.next_visit;
+        self.next_visit += 1;
+        let (first, count) = match visit.to {
+            Where::All => (0, self.place.count),
+            Where::One(core) => (core, 1),
+        };
+        self.visits.insert(
+            id,
+            PendingVisit {
+                ticket,
+                parts: (0..count).map(|_| None).collect(),
+                first,
+                missing: count,
+                merge: visit.merge,
+            },
+        );
+        for core in first..first + count {
+            self.send(core, Message::Visit(id, visit.part.clone()));
+        }
+    }
+
+    /// Runs a visit's part here.
+    pub(super) fn visited_here(&mut self, part: &VisitPart) -> Part {
+        let config = Arc::clone(&self.config);
+        let answer = part(&mut self.view());
+        if !Arc::ptr_eq(&config, &self.config) {
+            self.apply_config();
+        }
+        self.close_marked();
+        answer
+    }
+
+    /// Sessions that a visit marked for closing are handed to the owner of the sockets.
+    fn close_marked(&mut self) {
+        for id in self.sessions.marked() {
+            let mut session = self.sessions.take(id).expect("a marked session is in its place");
+            self.touch(&mut session);
+            self.sessions.put(session);
+        }
+    }
+
+    /// A core answered. When it was the last, the reply is made.
+    pub(super) fn visit_answered(&mut self, id: u64, from: usize, part: Part) {
+        let pending = self.visits.get_mut(&id).expect("a visit waits for its answers");
+        pending.parts[from - pending.first] = Some(part);
+        pending.missing -= 1;
+        if pending.missing > 0 {
+            return;
+        }
+        let pending = self.visits.remove(&id).expect("it was there");
+        let parts = pending.parts.into_iter().flatten().collect();
+        self.merge_visit(pending.ticket, pending.merge, parts);
+    }
+
+    fn merge_visit(&mut self, ticket: Ticket, merge: VisitMerge, parts: Vec<Part>) {
+        let id = SessionId::of(ticket);
+        let mut session = self.sessions.take(id);
+        // The client may have gone meanwhile; what it asked for goes on.
+        let mut nobody = Client::new(0, self.now.wall_ms());
+        let client = match &mut session {
+            Some(session) => &mut session.client,
+            None => &mut nobody,
+        };
+        let mut out = Output::default();
+        let mut fault_text = None;
+        let flow = {
+            let mut view = self.view();
+            let proto = client.proto;
+            let mut cx = ClientCx {
+                line: Line::new(&[], &[], &[]),
+                reply: Reply::new(&mut out, proto),
+                client,
+                core: &mut view,
+            };
+            match merge(parts, &mut cx) {
+                Ok(flow) => flow,
+                Err(fault) => {
+                    cx.reply.error(fault.as_str());
+                    fault_text = Some(fault);
+                    Flow::Done
+                }
+            }
+        };
+        if let Some(fault) = fault_text {
+            self.stats.error(crate::shard::error_code(fault.as_str()));
+        }
+        if let Some(session) = session {
+            self.sessions.put(session);
+        }
+        match flow {
+            Flow::Done => {
+                let len = out.len();
+                self.answer(ticket, &out, 0..len);
+            }
+            Flow::Visit(visit) => self.start_visit(ticket, visit),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A shard: the owner of a slice of the keyspace, which runs lines on it one after the other.
+//!
+//! Lives on one core. Whoever has a line for the shard calls it as a plain function; nothing here waits. A line that meets
+//! a reserved key is kept, and runs when the key is free ([`Shard::next`]).
+//!
+//! Invariants:
+//! - A handler runs from begin to end without anything else touching the shard.
+//! - A line changes data only while no transaction holds its keys.
+
+pub mod reserve;
+
+use reserve::{ClaimId, Claimant, Reservations};
+
+use crate::command::{CommandId, Cx, Effects, KeyRef, Place, Registry, Run, Spread, Switches, flag};
+use crate::config::Config;
+use crate::keyspace::{Key, Keyspace, OwnedEntry};
+use crate::mesh::{Claim, Head, LentKey, OwnedLine};
+use crate::resp::{Line, Output, Proto, Reply};
+use crate::stats::CoreStats;
+
+/// The mark of a key in reservations: its hash, told apart by database. Two keys of one mark wait for each other
+/// without need, which harms nobody.
+#[inline]
+pub fn mark(db: usize, hash: u64) -> u64 {
+    hash ^ (db as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// What a line needs besides the shard: things of the core, lent for the call.
+pub struct Env<'a> {
+    /// All commands.
+    pub registry: &'static Registry,
+    /// The parameters.
+    pub config: &'a Config,
+    /// The core's counters.
+    pub stats: &'a mut CoreStats,
+    /// The core's switches.
+    pub switches: &'a mut Switches,
+    /// Wall clock of the turn, milliseconds.
+    pub now_ms: i64,
+    /// A clock for durations, nanoseconds.
+    pub ticks: fn() -> u64,
+    /// When the line before ended: where this line's duration begins.
+    pub last_ticks: u64,
+}
+
+/// A line that took longer than the slow log's threshold, or an error to be counted, is noticed here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// Nanoseconds.
+    pub ns: u64,
+    /// The reply is an error.
+    pub failed: bool,
+}
+
+/// The owner of a slice of the keyspace.
+pub struct Shard {
+    /// The data.
+    pub keyspace: Keyspace,
+    /// What the last line did.
+    pub effects: Effects,
+    /// Which keys are reserved.
+    pub reservations: Reservations,
+    place: Place,
+    keys: Vec<KeyRef>,
+    marks: Vec<u64>,
+}
+
+impl Shard {
+    /// An owner with its (empty) data.
+    pub fn new(keyspace: Keyspace, place: Place) -> Shard {
+        Shard {
+            keyspace,
+            effects: Effects::default(),
+            reservations: Reservations::default(),
+            place,
+            keys: Vec::new(),
+            marks: Vec::new(),
+        }
+    }
+
+    /// Where the shard stands among the shards.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The line may run now. One test while nothing is reserved.
+    #[inline]
+    pub fn admits(&mut self, registry: &Registry, head: &Head, line: &Line<'_>) -> bool {
+        if self.reservations.is_idle() {
+            return true;
+        }
+        let claim = self.claim_of(registry, head.command, head.db as usize, line);
+        self.reservations.admits(&claim.keys, claim.whole, claim.write)
+    }
+
+    /// Keeps a line of `core` until its keys are free.
+    pub fn wait(&mut self, registry: &Registry, core: usize, line: OwnedLine) {
+        let claim = self.claim_of(registry, line.head.command, line.head.db as usize, &line.line());
+        self.reservations.claim(claim, Claimant::Line(core, Box::new(line)));
+    }
+
+    /// What the line would reserve.
+    fn claim_of(&mut self, registry: &Registry, command: CommandId, db: usize, line: &Line<'_>) -> Claim {
+        let command = registry.get(command).command;
+        self.keys.clear();
+        self.marks.clear();
+        command.find_keys(line, &mut self.keys);
+        let hasher = *self.keyspace.hasher();
+        self.marks.extend(
+            self.keys
+                .iter()
+                .map(|key| mark(key.db.unwrap_or(db), hasher.hash(line.arg(key.arg)))),
+        );
+        self.marks.sort_unstable();
+        self.marks.dedup();
+        Claim {
+            keys: self.marks.clone(),
+            whole: matches!(command.run, Run::Keys(_, Spread::Route(_) | Spread::All(_))),
+            write: command.has(flag::WRITE),
+        }
+    }
+
+    /// Runs a line; its reply goes to `out`.
+    #[inline]
+    pub fn run(&mut self, env: &mut Env<'_>, head: &Head, line: Line<'_>, out: &mut Output) -> Ran {
+        let registered = env.registry.get(head.command);
+        let Run::Keys(handler, _) = registered.command.run else {
+            unreachable!("only keys commands are sent to shards");
+        };
+        self.effects.reset();
+        self.keyspace.set_touch(!head.no_touch);
+        let proto = if head.resp3 { Proto::Resp3 } else { Proto::Resp2 };
+        let mut cx = Cx {
+            line,
+            reply: Reply::new(out, proto),
+            keyspace: &mut self.keyspace,
+            db: head.db as usize,
+            hash: head.hash,
+            now_ms: env.now_ms,
+            config: env.config,
+            effects: &mut self.effects,
+            place: self.place,
+            switches: env.switches,
+        };
+        let result = handler(&mut cx);
+        let mut failed = false;
+        if let Err(fault) = result {
+            cx.reply.error(fault.as_str());
+            env.stats.error(error_code(fault.as_str()));
+            failed = true;
+        }
+        let ticks = (env.ticks)();
+        let ns = ticks.saturating_sub(env.last_ticks);
+        env.last_ticks = ticks;
+        env.stats.record(head.command, ns, failed);
+        Ran { ns, failed }
+    }
+
+    /// The two stages of fetching a key's place in the table ahead of its line: first all buckets of a window, then all
+    /// entries.
+    #[inline]
+    pub fn prefetch_bucket(&self, db: usize, hash: u64) {
+        self.keyspace.prefetch_group(db, hash);
+    }
+
+    /// The second stage.
+    #[inline]
+    pub fn prefetch_entry(&self, db: usize, hash: u64) {
+        self.keyspace.prefetch_entry(db, hash);
+    }
+
+    /// Takes entries out for a transaction that holds their keys.
+    pub fn lend(&mut self, keys: &[LentKey]) -> Vec<Option<OwnedEntry>> {
+        keys.iter()
+            .map(|lent| {
+                let key = Key {
+                    bytes: &lent.key,
+                    hash: lent.hash,
+                };
+                self.keyspace.peek(lent.db, key)?;
+                self.keyspace.take(lent.db, key)
+            })
+            .collect()
+    }
+
+    /// Takes lent entries back, as the transaction left them.
+    pub fn take_back(&mut self, entries: Vec<(LentKey, Option<OwnedEntry>)>) {
+        for (lent, entry) in entries {
+            if let Some(entry) = entry {
+                self.keyspace.put(lent.db, entry);
+            }
+        }
+    }
+
+    /// Ends a claim.
+    pub fn release(&mut self, claim: ClaimId) {
+        self.reservations.release(claim);
+    }
+}
+
+/// The code word of an error reply's text.
+pub fn error_code(text: &str) -> &str {
+    text.split(' ').next().unwrap_or(text)
+}

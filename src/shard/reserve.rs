@@ -1,0 +1,297 @@
+//! Reservations of one shard: who may touch which keys, in the order of arrival.
+//!
+//! Transactions over several shards reserve their keys on each; lines that meet a reserved key wait in line. A waiting line
+//! is treated as a transaction of one step. Per key there is a queue; whoever is at its head (or behind readers only,
+//! being a reader) holds the key; who holds all of its keys is ready.
+//!
+//! ```text
+//!   key a:  T7(w)  L(r)  L(r)  T9(w)        T7 holds a and waits for b; T8 holds b.
+//!   key b:  T8(r)  T7(w)                    When T8 releases, T7 is ready.
+//! ```
+//!
+//! A claim on the whole shard is a barrier: it is ready when all before it are gone, and all after it wait behind it.
+//!
+//! Invariants:
+//! - Claims are granted per key in the order in which they came. As all shards see transactions in one order (the orderer's),
+//!   no two transactions ever wait for each other.
+//! - A key's queue exists only while somebody holds or waits: an idle shard has no queues, and the fast path is one test.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::mesh::{Claim, OwnedLine, TxnId};
+
+/// Identifies a claim until it is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimId(u32);
+
+/// Who claims.
+#[derive(Debug)]
+pub enum Claimant {
+    /// A transaction over several shards.
+    Txn(TxnId),
+    /// A line of this shard alone, from the given core.
+    Line(usize, Box<OwnedLine>),
+}
+
+/// Key marks are hashes already.
+#[derive(Default)]
+struct MarkHasher(u64);
+
+impl Hasher for MarkHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("marks are u64");
+    }
+    fn write_u64(&mut self, mark: u64) {
+        self.0 = mark;
+    }
+}
+
+struct Pending {
+    claim: Claim,
+    claimant: Option<Claimant>,
+    /// Keys that it does not hold yet.
+    missing: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Waiting {
+    id: u32,
+    write: bool,
+    held: bool,
+}
+
+/// All reservations of one shard.
+#[derive(Default)]
+pub struct Reservations {
+    pending: Vec<Option<Pending>>,
+    free: Vec<u32>,
+    live: usize,
+    queues: HashMap<u64, VecDeque<Waiting>, BuildHasherDefault<MarkHasher>>,
+    /// The claim on the whole shard that holds it or is next to.
+    barrier: Option<u32>,
+    /// What came after the barrier.
+    behind: VecDeque<(Claim, Claimant)>,
+    ready: VecDeque<(ClaimId, Claimant)>,
+}
+
+impl Reservations {
+    /// Nobody holds or waits for anything.
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.live == 0
+    }
+
+    /// A line on these keys may run now without claiming them.
+    pub fn admits(&self, marks: &[u64], whole: bool, write: bool) -> bool {
+        if self.live == 0 {
+            return true;
+        }
+        if self.barrier.is_some() || whole {
+            return false;
+        }
+        marks.iter().all(|mark| match self.queues.get(mark) {
+            None => true,
+            Some(queue) => !write && queue.iter().all(|waiting| !waiting.write),
+        })
+    }
+
+    /// Adds a claim. It comes out of [`Reservations::next_ready`] once it holds everything.
+    pub fn claim(&mut self, claim: Claim, claimant: Claimant) {
+        debug_assert!(claim.keys.is_sorted_by(|a, b| a < b), "a claim's keys are sorted and distinct");
+        if self.barrier.is_some() {
+            self.behind.push_back((claim, claimant));
+            return;
+        }
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.pending.push(None);
+            (self.pending.len() - 1) as u32
+        });
+        let mut missing = 0;
+        if claim.whole {
+            self.barrier = Some(id);
+            missing = usize::from(self.live > 0);
+        } else {
+            for &mark in &claim.keys {
+                let queue = self.queues.entry(mark).or_default();
+                let held = queue.iter().all(|before| !claim.write && !before.write);
+                missing += usize::from(!held);
+                queue.push_back(Waiting {
+                    id,
+                    write: claim.write,
+                    held,
+                });
+            }
+        }
+        self.live += 1;
+        let mut pending = Pending {
+            claim,
+            claimant: Some(claimant),
+            missing,
+        };
+        if missing == 0 {
+            let claimant = pending.claimant.take().expect("just put there");
+            self.ready.push_back((ClaimId(id), claimant));
+        }
+        self.pending[id as usize] = Some(pending);
+    }
+
+    /// The next claim that holds all it wants.
+    pub fn next_ready(&mut self) -> Option<(ClaimId, Claimant)> {
+        self.ready.pop_front()
+    }
+
+    /// Gives back what a granted claim held.
+    pub fn release(&mut self, id: ClaimId) {
+        let pending = self.pending[id.0 as usize].take().expect("a claim is released once");
+        debug_assert!(pending.missing == 0 && pending.claimant.is_none());
+        self.free.push(id.0);
+        self.live -= 1;
+        if self.barrier == Some(id.0) {
+            self.barrier = None;
+            debug_assert!(self.live == 0 && self.queues.is_empty());
+            while self.barrier.is_none()
+                && let Some((claim, claimant)) = self.behind.pop_front()
+            {
+                self.claim(claim, claimant);
+            }
+            return;
+        }
+        for &mark in &pending.claim.keys {
+            self.leave(mark, id.0);
+        }
+        if self.live == 1
+            && let Some(barrier) = self.barrier
+        {
+            self.gained(barrier);
+        }
+    }
+
+    /// Takes a claim out of a key's queue and passes the key on.
+    fn leave(&mut self, mark: u64, id: u32) {
+        let queue = self.queues.get_mut(&mark).expect("a held key has a queue");
+        let at = queue.iter().position(|waiting| waiting.id == id).expect("a holder stands in its queue");
+        queue.remove(at);
+        if queue.is_empty() {
+            self.queues.remove(&mark);
+            return;
+        }
+        let mut gained = Vec::new();
+        let mut readers_only = true;
+        for (place, waiting) in queue.iter_mut().enumerate() {
+            let may = if waiting.write { place == 0 } else { readers_only };
+            readers_only &= !waiting.write;
+            if !may {
+                break;
+            }
+            if !waiting.held {
+                waiting.held = true;
+                gained.push(waiting.id);
+            }
+        }
+        for id in gained {
+            self.gained(id);
+        }
+    }
+
+    fn gained(&mut self, id: u32) {
+        let pending = self.pending[id as usize].as_mut().expect("a waiting claim is pending");
+        pending.missing -= 1;
+        if pending.missing == 0 {
+            let claimant = pending.claimant.take().expect("a claim becomes ready once");
+            self.ready.push_back((ClaimId(id), claimant));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn txn(number: u64) -> Claimant {
+        Claimant::Txn(TxnId { core: 0, number })
+    }
+
+    fn claim(keys: &[u64], write: bool) -> Claim {
+        Claim {
+            keys: keys.to_vec(),
+            whole: false,
+            write,
+        }
+    }
+
+    fn whole() -> Claim {
+        Claim {
+            keys: Vec::new(),
+            whole: true,
+            write: true,
+        }
+    }
+
+    fn ready(reservations: &mut Reservations) -> Option<(ClaimId, u64)> {
+        reservations.next_ready().map(|(id, claimant)| match claimant {
+            Claimant::Txn(txn) => (id, txn.number),
+            Claimant::Line(..) => unreachable!(),
+        })
+    }
+
+    #[test]
+    fn conflicting_claims_are_granted_in_order() {
+        let mut all = Reservations::default();
+        all.claim(claim(&[1, 2], true), txn(1));
+        all.claim(claim(&[2, 3], true), txn(2));
+        all.claim(claim(&[4], true), txn(3));
+        let (first, number) = ready(&mut all).unwrap();
+        assert_eq!(number, 1);
+        assert_eq!(ready(&mut all).unwrap().1, 3);
+        assert!(ready(&mut all).is_none());
+        assert!(!all.admits(&[3], false, false));
+        assert!(all.admits(&[5], false, true));
+        all.release(first);
+        assert_eq!(ready(&mut all).unwrap().1, 2);
+    }
+
+    #[test]
+    fn readers_share_and_a_writer_waits_for_all_of_them() {
+        let mut all = Reservations::default();
+        all.claim(claim(&[1], false), txn(1));
+        all.claim(claim(&[1], false), txn(2));
+        all.claim(claim(&[1], true), txn(3));
+        all.claim(claim(&[1], false), txn(4));
+        let (first, _) = ready(&mut all).unwrap();
+        let (second, _) = ready(&mut all).unwrap();
+        assert!(ready(&mut all).is_none());
+        all.release(second);
+        assert!(ready(&mut all).is_none());
+        all.release(first);
+        let (third, number) = ready(&mut all).unwrap();
+        assert_eq!(number, 3);
+        assert!(ready(&mut all).is_none());
+        all.release(third);
+        assert_eq!(ready(&mut all).unwrap().1, 4);
+    }
+
+    #[test]
+    fn a_whole_claim_is_a_barrier() {
+        let mut all = Reservations::default();
+        all.claim(claim(&[1], false), txn(1));
+        all.claim(whole(), txn(2));
+        all.claim(claim(&[9], false), txn(3));
+        all.claim(whole(), txn(4));
+        all.claim(claim(&[9], false), txn(5));
+        let (first, _) = ready(&mut all).unwrap();
+        assert!(ready(&mut all).is_none());
+        assert!(!all.admits(&[7], false, false));
+        all.release(first);
+        for number in 2..=5 {
+            let (id, found) = ready(&mut all).unwrap();
+            assert_eq!(found, number);
+            assert!(ready(&mut all).is_none());
+            all.release(id);
+        }
+        assert!(all.is_idle());
+    }
+}
