@@ -7,7 +7,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use glommio::{CpuLocation, CpuSet, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
+use glommio::{
+    CpuLocation, CpuSet, GlommioError, LocalExecutor, LocalExecutorBuilder, Placement,
+    PoolPlacement,
+};
 
 use super::driver::{Driver, Parts};
 use super::mesh::{Inbound, Outbound, mesh};
@@ -18,6 +21,8 @@ use super::{Core, Options};
 
 /// glommio sets aside at least this much per executor for its own file I/O, which is not used.
 const IO_MEMORY_BYTES: usize = 65_536;
+/// Entries of glommio's three rings, which carry one timer and one poll: small, for the sake of locked memory.
+pub(super) const RING_DEPTH: usize = 8;
 /// Far away: see the head of the module on preemption.
 const PREEMPT_TIMER: Duration = Duration::from_secs(3_600);
 
@@ -51,11 +56,17 @@ pub enum StartError {
     IoUringBlocked,
     #[error("io_uring is needed, but setting it up fails: {0}")]
     IoUring(std::io::Error),
+    /// See the probe: what counts as locked depends on the kernel.
     #[error(
-        "the limit of locked memory (RLIMIT_MEMLOCK) is {hard_bytes} bytes, and {needed_bytes} are needed: raise it with ulimit -l {} or LimitMEMLOCK={needed_bytes} in the systemd unit",
-        needed_bytes / 1024
+        "{core_count} core(s) need {needed_bytes} bytes of locked memory, and the limit (RLIMIT_MEMLOCK, shared by all processes of this user) is {limit_bytes}: raise it with ulimit -l {} or LimitMEMLOCK={raise_to_bytes} in the systemd unit",
+        raise_to_bytes / 1024
     )]
-    MemlockTooLow { needed_bytes: u64, hard_bytes: u64 },
+    MemlockTooLow {
+        core_count: usize,
+        needed_bytes: u64,
+        limit_bytes: u64,
+        raise_to_bytes: u64,
+    },
     #[error("CPU {cpu} is not among the CPUs that this process may use ({available})")]
     CpuNotAvailable { cpu: usize, available: String },
     #[error("the executor of {core} could not be made: {message}")]
@@ -187,7 +198,7 @@ impl<M: Send + 'static> Seat<M> {
         F: Fn(usize) -> C,
     {
         let with_signals = self.options.signals && self.index == 0;
-        let made = executor(&self.spec).and_then(|executor| {
+        let made = executor(&self.spec, self.ends.0.core_count()).and_then(|executor| {
             let parts = Parts::new(self.index, self.ends, self.listeners, with_signals);
             let parts = parts.map_err(|source| StartError::Thread {
                 core: self.spec.name.clone(),
@@ -219,7 +230,7 @@ impl<M: Send + 'static> Seat<M> {
 }
 
 /// One executor, without any of the machinery that is not used here.
-fn executor(spec: &CoreSpec) -> Result<LocalExecutor, StartError> {
+fn executor(spec: &CoreSpec, core_count: usize) -> Result<LocalExecutor, StartError> {
     let placement = match spec.cpu {
         None => Placement::Unbound,
         // A set made by hand: glommio's own placement by number reads the machine's topology from /sys, and
@@ -233,13 +244,19 @@ fn executor(spec: &CoreSpec) -> Result<LocalExecutor, StartError> {
     };
     LocalExecutorBuilder::new(placement)
         .io_memory(IO_MEMORY_BYTES)
+        .ring_depth(RING_DEPTH)
         .preempt_timer(PREEMPT_TIMER)
         // No threads at all: `Unbound(0)` would be refused.
         .blocking_thread_pool_placement(PoolPlacement::Custom(Vec::new()))
         .make()
-        .map_err(|error| StartError::Executor {
-            core: spec.name.clone(),
-            message: error.to_string(),
+        .map_err(|error| match &error {
+            GlommioError::IoError(cause) if cause.raw_os_error() == Some(libc::ENOMEM) => {
+                probe::memlock_too_low(core_count)
+            }
+            _ => StartError::Executor {
+                core: spec.name.clone(),
+                message: error.to_string(),
+            },
         })
 }
 
