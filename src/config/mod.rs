@@ -19,15 +19,19 @@
 mod choice;
 mod control;
 mod cpulist;
+mod file;
 mod glob;
+mod nearest;
 mod quote;
 mod setting;
 mod special;
 mod table;
+mod users;
 
 pub use choice::*;
 pub use control::{Changed, SetError};
 pub use cpulist::{CpuListError, parse_cpu_list};
+pub use file::{FileError, Included, parse_file};
 pub use quote::{quote, split_arguments};
 pub use setting::{Shape, format_memory, parse_memory};
 pub use special::*;
