@@ -23,6 +23,7 @@ mod file;
 mod glob;
 mod nearest;
 mod quote;
+mod rewrite;
 mod setting;
 mod special;
 mod table;
