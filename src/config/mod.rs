@@ -17,6 +17,7 @@
 //!   is an error, never silently skipped.
 
 mod choice;
+mod cli;
 mod control;
 mod cpulist;
 mod file;
@@ -30,6 +31,7 @@ mod table;
 mod users;
 
 pub use choice::*;
+pub use cli::{Action, CliError, Invocation, parse_args};
 pub use control::{Changed, SetError};
 pub use cpulist::{CpuListError, parse_cpu_list};
 pub use file::{FileError, Included, parse_file};
