@@ -254,3 +254,135 @@ pub(super) fn parse_exponent(text: &[u8]) -> Option<i64> {
     });
     Some(if negative { -magnitude } else { magnitude })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(value: f64) -> String {
+        let mut out = Vec::new();
+        format_f64(&mut out, value);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_of_every_form_are_parsed() {
+        for (text, value) in [
+            ("0", 0.0),
+            ("-0", -0.0),
+            ("+1", 1.0),
+            ("1.5", 1.5),
+            (".5", 0.5),
+            ("5.", 5.0),
+            ("1e3", 1000.0),
+            ("1E+3", 1000.0),
+            ("-2.5e-1", -0.25),
+            ("0.1", 0.1),
+            ("1.7976931348623157e308", f64::MAX),
+            ("5e-324", 5e-324),
+            ("0e999999999999", 0.0),
+            ("inf", f64::INFINITY),
+            ("+Infinity", f64::INFINITY),
+            ("-INF", f64::NEG_INFINITY),
+            ("0x10", 16.0),
+            ("0x1p3", 8.0),
+            ("-0x.8", -0.5),
+            ("0X1.8P-1", 0.75),
+            ("0x1.8p-1074", 1e-323),
+            ("0x1fffffffffffff8p0", 144115188075855870.0),
+            ("0x0p999999999999999999", 0.0),
+        ] {
+            assert_eq!(
+                parse_f64(text.as_bytes()).map(f64::to_bits),
+                Some(value.to_bits()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_redis_refuses_is_refused() {
+        for text in [
+            "",
+            " 1",
+            "1 ",
+            "nan",
+            "-nan",
+            "nan(1)",
+            "infx",
+            "in",
+            "1e",
+            "1e+",
+            "-",
+            "+",
+            ".",
+            "--1",
+            "1_0",
+            "1,5",
+            "0x",
+            "0x.",
+            "0x1p",
+            "0x1g",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "0x1p1024",
+            "0x1p-1080",
+            "1\0",
+            "1f",
+            "1.2.3",
+        ] {
+            assert_eq!(parse_f64(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_shortest_text_is_printed() {
+        for (value, expect) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-1.5, "-1.5"),
+            (0.1, "0.1"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (3.14, "3.14"),
+            (100.0, "100"),
+            (4503599627370496.0, "4503599627370496"),
+            (4503599627370497.0, "4503599627370497"),
+            (1e15, "1000000000000000"),
+            (1e16, "1e+16"),
+            (1.5e17, "1.5e+17"),
+            (123456789012345680000.0, "123456789012345680000"),
+            (1e21, "1e+21"),
+            (0.001, "0.001"),
+            (0.000001, "0.000001"),
+            (0.0000001, "1e-7"),
+            (0.00012, "0.00012"),
+            (0.00012345, "1.2345e-4"),
+            (0.0012345678, "0.0012345678"),
+            (1.2345e-10, "1.2345e-10"),
+            (1e100, "1e+100"),
+            (1.7976931348623157e308, "1.7976931348623157e+308"),
+            (5e-324, "5e-324"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
+        ] {
+            assert_eq!(text(value), expect);
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_read_back() {
+        let mut random = crate::base::random::Random::new(11);
+        for _ in 0..20_000 {
+            let value = f64::from_bits(random.next_u64());
+            if value.is_nan() {
+                continue;
+            }
+            let text = text(value);
+            assert!(text.len() <= DOUBLE_TEXT_BYTES_MAX);
+            assert_eq!(parse_f64(text.as_bytes()), Some(value), "{text}");
+        }
+    }
+}

@@ -107,3 +107,81 @@ fn in_range(first: u8, last: u8, byte: u8, nocase: bool) -> bool {
 fn same(left: u8, right: u8, nocase: bool) -> bool {
     left == right || (nocase && left.eq_ignore_ascii_case(&right))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pattern: &[u8], matching: &[&[u8]], others: &[&[u8]]) {
+        for text in matching {
+            assert!(
+                matches(pattern, text, false),
+                "{} {}",
+                pattern.escape_ascii(),
+                text.escape_ascii()
+            );
+        }
+        for text in others {
+            assert!(
+                !matches(pattern, text, false),
+                "{} {}",
+                pattern.escape_ascii(),
+                text.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn stars_and_question_marks() {
+        check(b"*", &[b"a", b"abc"], &[b""]);
+        check(b"", &[b""], &[b"a"]);
+        check(b"**", &[b"a"], &[b""]);
+        check(b"a*", &[b"a", b"ab", b"abc"], &[b"b", b""]);
+        check(b"*a", &[b"a", b"ba", b"aa"], &[b"ab"]);
+        check(b"h?llo", &[b"hello", b"h?llo"], &[b"hllo", b"heello"]);
+        check(b"*a*b*", &[b"ab", b"xaxbx"], &[b"ba", b"a"]);
+        check(b"a**?", &[b"ab", b"abc"], &[b"a"]);
+    }
+
+    #[test]
+    fn classes_also_malformed_ones() {
+        check(b"h[ae]llo", &[b"hallo", b"hello"], &[b"hillo", b"h[llo"]);
+        check(b"h[^e]llo", &[b"hallo"], &[b"hello"]);
+        check(b"[a-c]", &[b"a", b"b", b"c"], &[b"d", b"-"]);
+        check(b"[c-a]", &[b"a", b"b", b"c"], &[b"d", b"-"]);
+        // The range reaches to the bracket, and the class is not closed.
+        check(b"[a-]", &[b"a", b"]", b"^"], &[b"-", b"b"]);
+        check(b"[\\]]", &[b"]"], &[b"\\"]);
+        check(b"[ab", &[b"a", b"b"], &[b"[", b"ab"]);
+        check(b"[", &[], &[b"[", b"a"]);
+        check(b"[^", &[b"a", b"["], &[b"aa"]);
+        check(b"[]", &[], &[b"]", b"a"]);
+        check(b"[^]", &[b"a"], &[b""]);
+        check(b"[\\", &[b"\\"], &[b"["]);
+        // Signed: 0x80 to 0xff lie below zero.
+        check(b"[\x80-a]", &[b"\xff", b"\x00", b"a"], &[b"b", b"\x7f"]);
+    }
+
+    #[test]
+    fn a_backslash_takes_the_next_byte_literally() {
+        check(b"a\\*", &[b"a*"], &[b"ab", b"a\\*"]);
+        check(b"a\\", &[b"a\\"], &[b"a"]);
+        check(b"\\a", &[b"a"], &[b"\\a"]);
+    }
+
+    #[test]
+    fn case_is_ignored_on_request() {
+        assert!(matches(b"MaxMem*", b"maxmemory", true));
+        assert!(matches(b"[A-C]x", b"bX", true));
+        assert!(!matches(b"[\\A]", b"a", true));
+        assert!(!matches(b"A", b"a", false));
+    }
+
+    #[test]
+    fn many_stars_do_not_take_long() {
+        let text = [b'a'; 10_000];
+        let pattern = b"a*".repeat(500);
+        assert!(matches(&pattern, &text, false));
+        assert!(!matches(&[&pattern[..], b"b"].concat(), &text, false));
+    }
+}

@@ -106,11 +106,9 @@ impl ProtocolError {
     pub fn message(self) -> Vec<u8> {
         match self {
             ProtocolError::ExpectedBulk(byte) => {
+                // The client's byte goes back as it came.
                 let mut message = b"ERR Protocol error: expected '$', got '".to_vec();
-                // The client's byte goes back as it came; a zero ends the text in Redis.
-                if byte != 0 {
-                    message.extend_from_slice(&[byte, b'\'']);
-                }
+                message.extend_from_slice(&[byte, b'\'']);
                 message
             }
             _ => format!("ERR Protocol error: {self}").into_bytes(),
