@@ -354,3 +354,134 @@ impl Output {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random::Random;
+
+    fn large(random: &mut Random) -> Bytes {
+        let mut text = vec![0; SHARED_BYTES_MIN + random.index(5)];
+        random.fill(&mut text);
+        Bytes::from(text)
+    }
+
+    /// Appends the same random bytes to both.
+    fn grow(random: &mut Random, out: &mut Output, model: &mut Vec<u8>) {
+        if random.one_in(4) {
+            let text = large(random);
+            model.extend_from_slice(&text);
+            out.push_shared(text);
+        } else {
+            let mut text = vec![0; random.index(20)];
+            random.fill(&mut text);
+            if random.one_in(50) {
+                text.resize(70_000, 7);
+            }
+            model.extend_from_slice(&text);
+            out.extend(&text);
+        }
+    }
+
+    fn check(out: &Output, model: &[u8], random: &mut Random) {
+        assert_eq!(out.len(), model.len());
+        assert_eq!(out.is_empty(), model.is_empty());
+        assert!(out.pieces().all(|piece| !piece.is_empty()));
+        assert!(out.to_vec() == model);
+        let mut slices = [IoSlice::new(&[]); 3];
+        let count = out.io_slices(&mut slices);
+        let gathered: Vec<u8> = slices[..count]
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect();
+        assert!(model.starts_with(&gathered) && (count == 3 || gathered == model));
+        if !model.is_empty() {
+            let start = random.index(model.len());
+            let end = start + random.index(model.len() - start + 1);
+            let mut part = Output::new();
+            part.extend(b"x");
+            part.append_range(out, start..end);
+            assert!(part.to_vec()[1..] == model[start..end]);
+        }
+    }
+
+    #[test]
+    fn an_output_behaves_like_one_long_string() {
+        for seed in 0..12 {
+            let mut random = Random::new(seed);
+            let (mut out, mut model) = (Output::new(), Vec::new());
+            for _ in 0..60 {
+                match random.index(8) {
+                    0..4 => grow(&mut random, &mut out, &mut model),
+                    4 | 5 => {
+                        let count = match random.one_in(5) {
+                            true => model.len(),
+                            false => random.index(model.len().min(60_000) + 1),
+                        };
+                        out.advance(count);
+                        model.drain(..count);
+                    }
+                    6 => {
+                        let (mark, len) = (out.mark(), model.len());
+                        grow(&mut random, &mut out, &mut model);
+                        grow(&mut random, &mut out, &mut model);
+                        if random.one_in(2) {
+                            out.truncate(mark);
+                            model.truncate(len);
+                        } else {
+                            out.insert(mark, b"*12\r\n");
+                            model.splice(len..len, *b"*12\r\n");
+                        }
+                    }
+                    _ => {
+                        let (mut other, mut other_model) = (Output::new(), Vec::new());
+                        grow(&mut random, &mut other, &mut other_model);
+                        grow(&mut random, &mut other, &mut other_model);
+                        out.append(&mut other);
+                        model.append(&mut other_model);
+                        assert!(other.is_empty());
+                    }
+                }
+                check(&out, &model, &mut random);
+            }
+        }
+    }
+
+    #[test]
+    fn large_values_are_not_copied() {
+        let text = Bytes::from(vec![1; SHARED_BYTES_MIN]);
+        let mut out = Output::new();
+        out.extend(b"$16384\r\n");
+        out.push_shared(text.clone());
+        out.extend(b"\r\n");
+        let mut second = Output::new();
+        second.append_range(&out, 0..out.len());
+        assert!(second.pieces().any(|piece| piece.as_ptr() == text.as_ptr()));
+        assert!(second.memory_bytes() >= SHARED_BYTES_MIN);
+        second.advance(8 + SHARED_BYTES_MIN);
+        assert_eq!(second.to_vec(), b"\r\n");
+    }
+
+    #[test]
+    fn a_cleared_output_keeps_little_memory() {
+        let mut out = Output::new();
+        assert_eq!(out.memory_bytes(), 0);
+        out.extend(&vec![0; 10 << 20]);
+        out.advance(10 << 20);
+        assert!(out.memory_bytes() <= KEPT_CAPACITY_BYTES_MAX);
+        out.shrink();
+        assert_eq!(out.memory_bytes(), 0);
+    }
+
+    #[test]
+    fn an_output_that_is_never_empty_does_not_grow_for_ever() {
+        let mut out = Output::new();
+        out.extend(b"x");
+        for _ in 0..10_000 {
+            out.extend(&[0; 1000]);
+            out.advance(1000);
+        }
+        assert_eq!(out.len(), 1);
+        assert!(out.memory_bytes() < 4 * KEPT_CAPACITY_BYTES_MAX);
+    }
+}

@@ -427,3 +427,127 @@ fn push_header(bytes: &mut Vec<u8>, kind: u8, number: i64) {
         bytes.extend_from_slice(b"\r\n");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `write` sends in RESP2 and RESP3.
+    fn check(write: impl Fn(&mut Reply<'_>), resp2: &str, resp3: &str) {
+        for (proto, expect) in [(Proto::Resp2, resp2), (Proto::Resp3, resp3)] {
+            let mut out = Output::new();
+            write(&mut Reply::new(&mut out, proto));
+            assert_eq!(String::from_utf8_lossy(&out.to_vec()), expect, "{proto:?}");
+        }
+    }
+
+    #[test]
+    fn elements_that_are_the_same_in_both_protocols() {
+        let same = |write: fn(&mut Reply<'_>), expect: &str| check(write, expect, expect);
+        same(|reply| reply.ok(), "+OK\r\n");
+        same(|reply| reply.simple("PONG"), "+PONG\r\n");
+        same(|reply| reply.int(0), ":0\r\n");
+        same(|reply| reply.int(99), ":99\r\n");
+        same(|reply| reply.int(-1), ":-1\r\n");
+        same(|reply| reply.int(i64::MIN), ":-9223372036854775808\r\n");
+        same(|reply| reply.count(100), ":100\r\n");
+        same(|reply| reply.bulk(b""), "$0\r\n\r\n");
+        same(|reply| reply.bulk(b"a\r\nb"), "$4\r\na\r\nb\r\n");
+        same(|reply| reply.bulk(&[b'x'; 10]), "$10\r\nxxxxxxxxxx\r\n");
+        same(|reply| reply.bulk_int(-10), "$3\r\n-10\r\n");
+        same(
+            |reply| reply.bulk_u64(u64::MAX),
+            "$20\r\n18446744073709551615\r\n",
+        );
+        same(|reply| reply.bulk_double(1.5), "$3\r\n1.5\r\n");
+        same(
+            |reply| reply.bulk_double(-1.2345678901234567e-100),
+            "$24\r\n-1.2345678901234567e-100\r\n",
+        );
+        same(|reply| reply.array(12), "*12\r\n");
+        same(|reply| reply.empty_array(), "*0\r\n");
+        same(
+            |reply| reply.bulks([&b"a"[..], b"bc"].into_iter()),
+            "*2\r\n$1\r\na\r\n$2\r\nbc\r\n",
+        );
+    }
+
+    #[test]
+    fn elements_that_differ() {
+        check(|reply| reply.null(), "$-1\r\n", "_\r\n");
+        check(|reply| reply.null_array(), "*-1\r\n", "_\r\n");
+        check(|reply| reply.map(3), "*6\r\n", "%3\r\n");
+        check(|reply| reply.set(3), "*3\r\n", "~3\r\n");
+        check(|reply| reply.push(3), "*3\r\n", ">3\r\n");
+        check(|reply| reply.double(0.1), "$3\r\n0.1\r\n", ",0.1\r\n");
+        check(|reply| reply.double(3.0), "$1\r\n3\r\n", ",3\r\n");
+        check(
+            |reply| reply.double(f64::NEG_INFINITY),
+            "$4\r\n-inf\r\n",
+            ",-inf\r\n",
+        );
+        check(|reply| reply.boolean(true), ":1\r\n", "#t\r\n");
+        check(|reply| reply.boolean(false), ":0\r\n", "#f\r\n");
+        check(|reply| reply.big_number("123"), "$3\r\n123\r\n", "(123\r\n");
+        check(
+            |reply| reply.verbatim("txt", b"a b"),
+            "$3\r\na b\r\n",
+            "=7\r\ntxt:a b\r\n",
+        );
+        check(
+            |reply| reply.long_double(Extended::from(7)),
+            "$1\r\n7\r\n",
+            ",7\r\n",
+        );
+    }
+
+    #[test]
+    fn headers_are_put_in_once_the_length_is_known() {
+        let write = |reply: &mut Reply<'_>| {
+            reply.ok();
+            let outer = reply.begin_array();
+            reply.int(1);
+            let map = reply.begin_map();
+            reply.bulk(b"k");
+            reply.bulk_shared(&Bytes::from(vec![b'v'; SHARED_BYTES_MIN]));
+            reply.end_map(map, 1);
+            let set = reply.begin_set();
+            reply.end_set(set, 0);
+            reply.end_array(outer, 3);
+        };
+        let large = "v".repeat(SHARED_BYTES_MIN);
+        check(
+            write,
+            &format!("+OK\r\n*3\r\n:1\r\n*2\r\n$1\r\nk\r\n$16384\r\n{large}\r\n*0\r\n"),
+            &format!("+OK\r\n*3\r\n:1\r\n%1\r\n$1\r\nk\r\n$16384\r\n{large}\r\n~0\r\n"),
+        );
+    }
+
+    #[test]
+    fn errors_are_one_line_and_noticed() {
+        let mut out = Output::new();
+        out.extend(b"+earlier\r\n");
+        let mut reply = Reply::new(&mut out, Proto::Resp2);
+        assert!(reply.is_empty() && !reply.has_error());
+        let outer = reply.begin_array();
+        reply.int(5);
+        reply.error("WRONGTYPE Operation\r\nagainst\n");
+        reply.error("ERR second");
+        reply.end_array(outer, 3);
+        assert_eq!(reply.error_code(), Some(&b"WRONGTYPE"[..]));
+        assert_eq!(
+            reply.error_text(),
+            Some(&b"WRONGTYPE Operation  against"[..])
+        );
+        assert!(!reply.is_empty());
+        assert_eq!(
+            reply.output().to_vec(),
+            b"+earlier\r\n*3\r\n:5\r\n-WRONGTYPE Operation  against\r\n-ERR second\r\n"
+        );
+        reply.rewind();
+        assert!(!reply.has_error() && reply.is_empty());
+        reply.error("NOAUTH");
+        assert_eq!(reply.error_code(), Some(&b"NOAUTH"[..]));
+        assert_eq!(out.to_vec(), b"+earlier\r\n-NOAUTH\r\n");
+    }
+}
