@@ -1,0 +1,5 @@
+//! The protocol: lines in, replies out.
+
+mod fuzz;
+mod parser;
+mod session;
