@@ -276,6 +276,9 @@ fn parse_decimal(text: &[u8]) -> Option<Class> {
     if !(-4960..=4940).contains(&scale) {
         return None;
     }
+    if digits.len() <= 19 && (-17..=0).contains(&power) {
+        return Some(small_decimal(&digits, power.unsigned_abs() as u32));
+    }
     let mut number = Natural::from_digits(&digits);
     if power >= 0 {
         number.multiply_power_of_ten(power as u32);
@@ -286,6 +289,21 @@ fn parse_decimal(text: &[u8]) -> Option<Class> {
     divisor.multiply_power_of_ten(-power as u32);
     let (quotient, exponent, sticky) = number.divide(divisor);
     finite_or_range_error(round(quotient, exponent, sticky), false)
+}
+
+/// `digits`, at most 19, divided by `10^power`, at most 17: what nearly all texts are, without numbers of any size.
+fn small_decimal(digits: &[u8], power: u32) -> Class {
+    let number = digits
+        .iter()
+        .fold(0u128, |number, digit| number * 10 + u128::from(*digit));
+    let shift = number.leading_zeros();
+    // The dividend has 128 bits and the divisor at most 57: the quotient has more than the format keeps.
+    let (dividend, divisor) = (number << shift, 10u128.pow(power));
+    round(
+        dividend / divisor,
+        -i64::from(shift),
+        dividend % divisor != 0,
+    )
 }
 
 /// Writes `mantissa × 2^exponent` with the digits that are printed behind the point, without zeros at the end.

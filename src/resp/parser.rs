@@ -156,6 +156,8 @@ pub struct Parser {
 struct Partial {
     spans: Vec<Span>,
     big: Vec<Bytes>,
+    /// The sum of the lengths of `big`.
+    big_bytes: usize,
     /// Arguments still to come; 0 while their number is not known.
     missing: i64,
     /// What lies before this is parsed.
@@ -377,8 +379,8 @@ impl Parser {
             .filling
             .as_ref()
             .map_or(0, |filling| filling.buffer.capacity());
-        let big: usize = partial.big.iter().map(Bytes::len).sum();
-        size_of::<Partial>() + partial.spans.capacity() * size_of::<Span>() + filling + big
+        let spans = partial.spans.capacity() * size_of::<Span>();
+        size_of::<Partial>() + spans + filling + partial.big_bytes
     }
 }
 
@@ -415,28 +417,33 @@ fn fast_line(input: &[u8], start: usize, limits: &Limits, spans: &mut Vec<Span>)
 }
 
 /// The number of one to five digits behind the byte at `at`, and the position behind its line end. `None` for
-/// everything else, which may be malformed, longer or incomplete.
+/// everything else, which may be malformed, longer or incomplete. The byte behind the carriage return is skipped unseen,
+/// as Redis does.
 #[inline]
 fn short_number(input: &[u8], at: usize) -> Option<(usize, usize)> {
-    let text = input.get(at + 1..)?;
-    let first = usize::from(text.first()?.wrapping_sub(b'0'));
-    if first > 9 {
-        return None;
-    }
-    let mut number = first;
-    for (index, byte) in text.iter().enumerate().take(6).skip(1) {
-        if *byte == b'\r' {
-            let end = at + 1 + index + 2;
-            // The byte behind the carriage return is skipped unseen, as Redis does. A leading zero is malformed.
-            return (end <= input.len() && (first != 0 || index == 1)).then_some((number, end));
+    match input.get(at + 1..)? {
+        [ones @ b'0'..=b'9', b'\r', _, ..] => Some((usize::from(ones - b'0'), at + 4)),
+        [tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', _, ..] => Some((
+            usize::from(tens - b'0') * 10 + usize::from(ones - b'0'),
+            at + 5,
+        )),
+        text => {
+            let digits = text
+                .iter()
+                .take(5)
+                .take_while(|byte| byte.is_ascii_digit())
+                .count();
+            if digits < 3
+                || text[0] == b'0'
+                || text.get(digits) != Some(&b'\r')
+                || digits + 2 > text.len()
+            {
+                return None;
+            }
+            let add = |number, byte: &u8| number * 10 + usize::from(byte - b'0');
+            Some((text[..digits].iter().fold(0, add), at + 1 + digits + 2))
         }
-        let digit = usize::from(byte.wrapping_sub(b'0'));
-        if digit > 9 {
-            return None;
-        }
-        number = number * 10 + digit;
     }
-    None
 }
 
 impl Partial {
@@ -502,6 +509,7 @@ impl Partial {
             self.position += 2;
             self.spans.push(Span::big(self.big.len(), filling.len));
             self.big.push(std::mem::take(&mut filling.buffer).freeze());
+            self.big_bytes += filling.len;
             self.filling = None;
         } else {
             let len = self.bulk_len.unwrap_or(0);

@@ -112,7 +112,7 @@ fn receive_at_once(input: &[u8]) -> (Session, Option<ProtocolError>) {
 
 #[test]
 fn a_pipeline_cut_anywhere_gives_the_same_lines() {
-    each_seed(150, |seed, random| {
+    each_seed(60, |seed, random| {
         let (mut input, mut lines) = (Vec::new(), Vec::new());
         for _ in 0..random.index(25) {
             push_line(random, &mut input, &mut lines);
