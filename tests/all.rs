@@ -1,4 +1,5 @@
-//! The one integration test binary.
-mod structures;
+//! The one integration test binary: models, feature scripts, simulated nodes, the real binary, the sources.
 
 mod resp;
+mod structures;
+mod tidy;
