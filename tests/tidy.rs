@@ -127,7 +127,7 @@ impl<'a> Source<'a> {
     fn new(path: &'a str, text: &'a str, all_test: bool) -> Source<'a> {
         let code = blank(text);
         let tests = if all_test {
-            vec![0..code.len()]
+            std::iter::once(0..code.len()).collect()
         } else {
             test_ranges(&code)
         };

@@ -72,9 +72,24 @@ impl Outcome {
 /// Runs the server under test with exactly these arguments until it ends by itself.
 #[track_caller]
 pub fn run(args: &[&str]) -> Outcome {
+    run_command(command(args))
+}
+
+/// The same command run by `wrapper` (a program that execs its remaining arguments, so that the id stays).
+pub fn wrapped(wrapper: &[&str], command: &Command) -> Command {
+    let mut wrapped = Command::new(wrapper[0]);
+    wrapped
+        .args(&wrapper[1..])
+        .arg(command.get_program())
+        .args(command.get_args());
+    wrapped
+}
+
+/// The server under test with these arguments, not yet started.
+pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(program());
     command.args(own_args(args));
-    run_command(command)
+    command
 }
 
 /// Runs a command until it ends by itself; kills it and fails the test when it takes too long.
@@ -170,8 +185,28 @@ impl Server {
         Some(Server::start_program(&program, &all, |command| command))
     }
 
+    /// The server under test with exactly the arguments that `args` makes of its port.
+    #[track_caller]
+    pub fn start_exactly(args: impl Fn(u16) -> Vec<String>) -> Server {
+        Server::start_on_free_port(&program(), args, |command| command)
+    }
+
     #[track_caller]
     fn start_program(program: &Path, args: &[&str], change: impl Fn(Command) -> Command) -> Server {
+        let with_port = |port: u16| {
+            let port = port.to_string();
+            let all = ["--port", &port].into_iter().chain(args.iter().copied());
+            all.map(str::to_owned).collect()
+        };
+        Server::start_on_free_port(program, with_port, change)
+    }
+
+    #[track_caller]
+    fn start_on_free_port(
+        program: &Path,
+        args: impl Fn(u16) -> Vec<String>,
+        change: impl Fn(Command) -> Command,
+    ) -> Server {
         let mut log = String::new();
         for _ in 0..5 {
             let port = free_port();
@@ -179,17 +214,13 @@ impl Server {
             let out = File::create(dir.path().join("log")).expect("a log file");
             let err = out.try_clone().expect("a second handle of the log file");
             let mut command = Command::new(program);
-            // A configuration file, when there is one, comes before all parameters.
-            let file = usize::from(args.first().is_some_and(|arg| !arg.starts_with('-')));
+            command.args(args(port));
+            let mut command = change(command);
             command
-                .args(&args[..file])
-                .args(["--port", &port.to_string()])
-                .args(&args[file..])
                 .current_dir(dir.path())
                 .stdin(Stdio::null())
                 .stdout(out)
                 .stderr(err);
-            let mut command = change(command);
             let child = command
                 .spawn()
                 .unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -208,7 +239,7 @@ impl Server {
                 break;
             }
         }
-        panic!("{program:?} {args:?} ended instead of serving:\n{log}");
+        panic!("{program:?} ended instead of serving:\n{log}");
     }
 
     /// True when the server accepts connections, false when it ended.
@@ -251,11 +282,6 @@ impl Server {
         text(&self.dir.path().join("log"))
     }
 
-    /// The server's directory.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
     /// A new connection.
     #[track_caller]
     pub fn wire(&self) -> Wire {
@@ -289,6 +315,18 @@ impl Server {
     /// The output (both streams) of one of Redis's tools on this server; it must end within a minute.
     #[track_caller]
     pub fn tool(&self, tool: &str, args: &[&str], input: &[u8]) -> Option<String> {
+        self.tool_until(tool, args, input, |_| false)
+    }
+
+    /// As [`Server::tool`], for a tool that runs for ever: it is ended when its output is `enough`.
+    #[track_caller]
+    pub fn tool_until(
+        &self,
+        tool: &str,
+        args: &[&str],
+        input: &[u8],
+        enough: impl Fn(&str) -> bool,
+    ) -> Option<String> {
         let program = peers::require(tool)?;
         let out_path = self.dir.path().join(format!("{tool}.out"));
         let in_path = self.dir.path().join(format!("{tool}.in"));
@@ -309,10 +347,12 @@ impl Server {
             .expect("the tool can be waited for")
             .is_none()
         {
-            if Instant::now() > deadline {
+            let shown = enough(&text(&out_path));
+            if shown || Instant::now() > deadline {
                 let _ = child.kill();
                 let _ = child.wait();
-                panic!("{tool} {args:?} did not end: {}", text(&out_path));
+                assert!(shown, "{tool} {args:?} did not end: {}", text(&out_path));
+                break;
             }
             std::thread::sleep(LOOK_AGAIN);
         }

@@ -368,6 +368,25 @@ impl Wire {
         }
     }
 
+    /// A second handle that sends on this connection while replies are read from it.
+    pub fn sender(&self) -> Socket {
+        self.socket
+            .try_clone()
+            .expect("a second handle of the socket")
+    }
+
+    /// The connection vanishes at its end without leaving its port waiting (a reset instead of a close).
+    pub fn reset_at_end(&self) {
+        self.socket
+            .set_linger(Some(Duration::ZERO))
+            .expect("SO_LINGER");
+    }
+
+    /// Bytes received that make no whole reply.
+    pub fn leftover(&self) -> &[u8] {
+        &self.received[self.start..]
+    }
+
     /// Tells the server that nothing more will be sent.
     pub fn finish_sending(&mut self) {
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
