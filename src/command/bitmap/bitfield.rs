@@ -6,7 +6,8 @@
 
 use super::bit_offset;
 use crate::base::number::parse_i64;
-use crate::command::{Cx, Done, Fault, class};
+use crate::command::string::{existed, wrote_string};
+use crate::command::{Cx, Done, Fault};
 use crate::config::Config;
 use crate::resp::Line;
 
@@ -209,4 +210,78 @@ impl<'a> Steps<'a> {
         }
         Ok(None)
     }
+}
+
+pub(super) fn bitfield(cx: &mut Cx<'_>) -> Done {
+    run(cx, true)
+}
+
+pub(super) fn bitfield_ro(cx: &mut Cx<'_>) -> Done {
+    run(cx, false)
+}
+
+fn run(cx: &mut Cx<'_>, may_write: bool) -> Done {
+    let (mut count, mut bytes_needed) = (0, 0);
+    let mut steps = Steps::new(cx.line);
+    while let Some(step) = steps.next(cx.config)? {
+        count += 1;
+        if step.action != Action::Get {
+            bytes_needed = bytes_needed.max((step.offset + u64::from(step.field.bits)).div_ceil(8));
+        }
+    }
+    if bytes_needed == 0 {
+        return read(cx, count);
+    }
+    if !may_write {
+        return Err(Fault::text("ERR BITFIELD_RO only supports the GET subcommand"));
+    }
+    write(cx, count, bytes_needed as usize)
+}
+
+/// Runs a line of GETs only.
+fn read(cx: &mut Cx<'_>, count: usize) -> Done {
+    let key = cx.key(1);
+    let mut digits = itoa::Buffer::new();
+    let bytes = match cx.keyspace.read(cx.db, key) {
+        Some(entry) => entry.string()?.with_bytes(&mut digits),
+        None => &[],
+    };
+    cx.reply.array(count);
+    let mut steps = Steps::new(cx.line);
+    while let Some(step) = steps.next(cx.config)? {
+        cx.reply.int(step.field.read(bytes, step.offset));
+    }
+    Ok(())
+}
+
+/// Runs a line that writes within the first `bytes_needed` bytes, of which all exist afterwards.
+fn write(cx: &mut Cx<'_>, count: usize, bytes_needed: usize) -> Done {
+    let key = cx.key(1);
+    let existed = existed(cx, key);
+    let (reply, config) = (&mut cx.reply, cx.config);
+    let mut steps = Steps::new(cx.line);
+    let changes = cx.keyspace.edit_string(cx.db, key, true, |buffer| {
+        let grown = buffer.len() < bytes_needed;
+        buffer.grow_to(bytes_needed);
+        reply.array(count);
+        let mut changes = 0;
+        while let Ok(Some(step)) = steps.next(config) {
+            let (answer, new) = step.outcome(buffer);
+            match answer {
+                Some(value) => reply.int(value),
+                None => reply.null(),
+            }
+            if let Some(new) = new {
+                changes += u64::from(grown || step.field.read(buffer, step.offset) != new);
+                step.field.write(buffer, step.offset, new);
+            }
+        }
+        // A string that only grew has changed as well.
+        changes.max(u64::from(grown))
+    })?;
+    if let Some(changes @ 1..) = changes {
+        wrote_string(cx, key, "setbit", existed);
+        cx.effects.dirty += changes - 1;
+    }
+    Ok(())
 }

@@ -6,8 +6,12 @@
 //! (Crochemore et al., 2001; Hyyrö, 2004), 64 columns at a time, and the bits are all that the way back needs:
 //! where the two bytes differ, the way goes up exactly when the bit is set.
 
-use crate::command::{Cx, Done, Fault};
+use bytes::Bytes;
+
+use super::missed;
 use crate::base::number::parse_i64;
+use crate::command::{Cx, Done, Fault};
+use crate::keyspace::StringView;
 
 /// What of the subsequence the client wants.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -137,4 +141,96 @@ impl Masks {
         let index = (self.index[byte as usize] as usize).checked_sub(1)?;
         Some(&self.masks[index * self.words..(index + 1) * self.words])
     }
+}
+
+pub(super) fn lcs(cx: &mut Cx<'_>) -> Done {
+    let a = text_of(cx, 1)?;
+    let b = text_of(cx, 2)?;
+    let mut wanted = Wanted::Text;
+    let (mut length, mut ranges, mut with_len) = (false, false, false);
+    let mut len_min = 0;
+    let mut at = 3;
+    while at < cx.line.len() {
+        if cx.line.is(at, "idx") {
+            ranges = true;
+            wanted = Wanted::Ranges;
+        } else if cx.line.is(at, "len") {
+            length = true;
+            wanted = Wanted::Length;
+        } else if cx.line.is(at, "withmatchlen") {
+            with_len = true;
+        } else if cx.line.is(at, "minmatchlen") && at + 1 < cx.line.len() {
+            at += 1;
+            let len = parse_i64(cx.line.arg(at)).ok_or(Fault::NotInteger)?;
+            len_min = usize::try_from(len).unwrap_or(0);
+        } else {
+            return Err(Fault::Syntax);
+        }
+        at += 1;
+    }
+    if length && ranges {
+        return Err(Fault::text(
+            "ERR If you want both the length and indexes, please just use IDX.",
+        ));
+    }
+    check_size(cx, a.len() as u64, b.len() as u64)?;
+    match wanted {
+        Wanted::Length => cx.reply.count(Table::new(&a, &b, false).len),
+        Wanted::Text => cx.reply.bulk(&Table::new(&a, &b, true).text()),
+        Wanted::Ranges => {
+            let table = Table::new(&a, &b, true);
+            cx.reply.map(2);
+            cx.reply.bulk(b"matches");
+            let begin = cx.reply.begin_array();
+            let mut count = 0;
+            table.stretches(|Stretch { a, b, len }| {
+                if len < len_min {
+                    return;
+                }
+                count += 1;
+                cx.reply.array(2 + usize::from(with_len));
+                for start in [a, b] {
+                    cx.reply.array(2);
+                    cx.reply.count(start);
+                    cx.reply.count(start + len - 1);
+                }
+                if with_len {
+                    cx.reply.count(len);
+                }
+            });
+            cx.reply.end_array(begin, count);
+            cx.reply.bulk(b"len");
+            cx.reply.count(table.len);
+        }
+    }
+    Ok(())
+}
+
+/// The string at a key argument, shared or copied: two entries cannot be borrowed at once. A missing key is empty.
+fn text_of(cx: &mut Cx<'_>, index: usize) -> Result<Bytes, Fault> {
+    let key = cx.key(index);
+    let Some(entry) = cx.keyspace.read(cx.db, key) else {
+        missed(cx, key);
+        return Ok(Bytes::new());
+    };
+    match entry.string() {
+        Ok(StringView::Shared(bytes)) => Ok(bytes.clone()),
+        Ok(other) => Ok(Bytes::copy_from_slice(other.with_bytes(&mut itoa::Buffer::new()))),
+        Err(_) => Err(Fault::text("ERR The specified keys must contain string values")),
+    }
+}
+
+/// Holds Redis's limit on the product of the lengths, which is of its table of 32-bit numbers. It also bounds the time that the
+/// line takes.
+fn check_size(cx: &Cx<'_>, a: u64, b: u64) -> Done {
+    let too_long = u64::from(u32::MAX) - 1;
+    if a >= too_long || b >= too_long {
+        return Err(Fault::text("ERR String too long for LCS"));
+    }
+    if (a + 1) * (b + 1) > cx.config.proto_max_bulk_len / 4 {
+        return Err(Fault::text(
+            "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
+        ));
+    }
+    Ok(())
 }
