@@ -290,6 +290,3 @@ fn bitop(cx: &mut Cx<'_>) -> Done {
     cx.reply.count(len);
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

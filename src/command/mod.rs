@@ -14,11 +14,15 @@
 //! - A handler never waits, and reaches nothing but what its context holds.
 //! - A handler parses all of its arguments before it changes anything: a line that fails has changed nothing.
 
+pub mod bitmap;
 mod client;
 pub mod cx;
 mod fault;
 mod keys;
 mod registry;
+pub mod string;
+#[cfg(test)]
+pub mod testkit;
 
 pub use client::{Client, Close, ReplyMode};
 pub use cx::{

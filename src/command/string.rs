@@ -13,9 +13,7 @@
 mod count;
 mod expiry;
 mod lcs;
-#[cfg(test)]
-mod model;
-mod part;
+pub(super) mod part;
 
 use super::{Command, Cx, Done, Fault, Group, KeySpec, Merge, Run, Spread, category, class, flag, key_flag};
 use crate::keyspace::{Key, NewExpiry, NewString, StringView};
@@ -484,6 +482,3 @@ pub(super) fn check_length(cx: &Cx<'_>, len: u64) -> Done {
         "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
     ))
 }
-
-#[cfg(test)]
-mod tests;

@@ -35,7 +35,7 @@ impl Kit {
         let config = Config::default();
         let mut kit = Kit {
             registry: Registry::new(tables),
-            keyspace: Keyspace::new(KeyHasher::from_seeds([1, 2, 3, 4]), 16),
+            keyspace: Keyspace::new(16, KeyHasher::from_seeds([1, 2, 3, 4]), 5),
             config,
             effects: Effects {
                 listening: true,

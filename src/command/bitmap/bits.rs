@@ -163,10 +163,10 @@ mod tests {
     fn strings() -> impl Iterator<Item = Vec<u8>> {
         let mut random = Random::new(7);
         (0..600).map(move |round| {
-            let len = (random.next() % 300) as usize;
+            let len = (random.next_u64() % 300) as usize;
             let mut bytes = vec![if round % 2 == 0 { 0 } else { 0xff }; len];
             for _ in 0..round % 5 * len / 4 {
-                bytes[(random.next() % len.max(1) as u64) as usize] = random.next() as u8;
+                bytes[(random.next_u64() % len.max(1) as u64) as usize] = random.next_u64() as u8;
             }
             bytes
         })
@@ -185,8 +185,8 @@ mod tests {
             if bits == 0 {
                 continue;
             }
-            let first = random.next() % bits;
-            let last = first + random.next() % (bits - first);
+            let first = random.next_u64() % bits;
+            let last = first + random.next_u64() % (bits - first);
             let set = (first..=last).filter(|&at| bit_at(&bytes, at)).count() as u64;
             assert_eq!(count_between(&bytes, first, last), set);
             for wanted in [false, true] {
