@@ -43,6 +43,11 @@ impl Keyspace {
         self.expiring.policy = policy;
     }
 
+    /// What happens to expired keys.
+    pub fn expiry_policy(&self) -> ExpiryPolicy {
+        self.expiring.policy
+    }
+
     /// Whether keys that expire are kept for [`Keyspace::take_expired`].
     pub fn record_expired(&mut self, record: bool) {
         self.expiring.record = record;

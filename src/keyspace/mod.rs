@@ -175,6 +175,29 @@ impl Keyspace {
         }
     }
 
+    /// Reads a key as [`Keyspace::read`] does, but leaves the access clock alone (EXISTS, TYPE, TTL).
+    #[inline]
+    pub fn read_untouched(&mut self, db: usize, key: Key<'_>) -> Option<&Entry> {
+        match self.find(db, key) {
+            Some(place) => {
+                self.stats.hits += 1;
+                self.entry_at(db, place)
+            }
+            None => {
+                self.stats.misses += 1;
+                None
+            }
+        }
+    }
+
+    /// Looks at a key as [`Keyspace::peek`] does, but only passes over an expired one: for questions about the entry that
+    /// need the keyspace too.
+    pub fn inspect(&self, db: usize, key: Key<'_>) -> Option<&Entry> {
+        let database = self.get(db)?;
+        let entry = database.table.entry(database.find(key)?);
+        (!self.is_hidden(entry)).then_some(entry)
+    }
+
     /// Looks at a key: counts nothing and leaves the access clock alone.
     #[inline]
     pub fn peek(&mut self, db: usize, key: Key<'_>) -> Option<&Entry> {
