@@ -18,6 +18,7 @@ pub mod bitmap;
 mod client;
 pub mod cx;
 mod fault;
+pub mod generic;
 mod keys;
 mod registry;
 pub mod string;
