@@ -22,6 +22,7 @@ mod fault;
 pub mod generic;
 mod keys;
 mod registry;
+pub mod scan;
 pub mod string;
 #[cfg(test)]
 pub mod testkit;
