@@ -21,6 +21,7 @@ pub mod expire;
 mod fault;
 pub mod generic;
 mod keys;
+pub mod object;
 mod registry;
 pub mod scan;
 pub mod string;
