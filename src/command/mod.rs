@@ -17,6 +17,7 @@
 pub mod bitmap;
 mod client;
 pub mod cx;
+pub mod database;
 pub mod expire;
 mod fault;
 pub mod generic;
