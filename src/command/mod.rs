@@ -18,6 +18,7 @@ pub mod bitmap;
 mod client;
 pub mod cx;
 pub mod database;
+pub mod debug_keys;
 pub mod expire;
 mod fault;
 pub mod generic;
