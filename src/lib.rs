@@ -15,4 +15,6 @@ pub mod command;
 pub mod mesh;
 pub mod shard;
 pub mod txn;
+pub mod admin;
 pub mod session;
+pub mod server;

@@ -351,11 +351,11 @@ impl<C: Core> Driver<C> {
     fn accept(&mut self, index: usize) {
         for _ in 0..ACCEPTS_MAX {
             // Looked up each time: the core may stop listening in the callback.
-            let Some(listening) = self.io.listening.get(index) else {
+            let Some(listener) = self.io.listening.get(index).and_then(|listening| listening.listener.as_ref()) else {
                 return;
             };
             self.io.counters.system_calls += 1;
-            match listening.listener.accept() {
+            match listener.accept() {
                 Ok(socket) => {
                     self.io.counters.accepted += 1;
                     self.core.accepted(&mut self.io, socket);
@@ -400,6 +400,10 @@ impl<C: Core> Driver<C> {
 
     fn set_listener_paused(&mut self, index: usize, pause: bool) {
         let listening = &mut self.io.listening[index];
+        let Some(listener) = &listening.listener else {
+            listening.paused_until_ns = None;
+            return;
+        };
         let flags = if pause {
             EventFlags::empty()
         } else {
@@ -408,7 +412,7 @@ impl<C: Core> Driver<C> {
         let data = EventData::new_u64(TOKEN_LISTENER + index as u64);
         listening.paused_until_ns = pause.then_some(self.io.now.monotonic_ns + ACCEPT_PAUSE_NS);
         self.io.counters.system_calls += 1;
-        epoll::modify(&self.io.epoll, listening.listener.fd(), data, flags)
+        epoll::modify(&self.io.epoll, listener.fd(), data, flags)
             .expect("a listener stays registered");
     }
 }

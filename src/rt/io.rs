@@ -61,7 +61,8 @@ pub struct Counters {
 }
 
 pub(super) struct Listening {
-    pub listener: Listener,
+    /// None once it was closed on its own; its token is not used again.
+    pub listener: Option<Listener>,
     /// Out of descriptors or memory: not asked again before this moment (monotonic).
     pub paused_until_ns: Option<u64>,
 }
@@ -254,7 +255,7 @@ impl<M> Io<M> {
         let data = EventData::new_u64(token);
         epoll::add(&self.epoll, listener.fd(), data, EventFlags::IN)?;
         self.listening.push(Listening {
-            listener,
+            listener: Some(listener),
             paused_until_ns: None,
         });
         Ok(())
@@ -264,6 +265,16 @@ impl<M> Io<M> {
     pub fn stop_listening(&mut self) {
         self.counters.system_calls += self.listening.len() as u64;
         self.listening.clear();
+    }
+
+    /// Closes the listeners of this core that are no unix sockets.
+    pub fn stop_listening_tcp(&mut self) {
+        for listening in &mut self.listening {
+            if listening.listener.as_ref().is_some_and(|listener| listener.path().is_none()) {
+                self.counters.system_calls += 1;
+                listening.listener = None;
+            }
+        }
     }
 
     fn change(&mut self, id: ConnId, edit: impl FnOnce(&mut Interest)) {

@@ -41,7 +41,7 @@ pub mod sys;
 #[cfg(test)]
 mod tests;
 
-pub use clock::{Now, monotonic_ns_fresh};
+pub use clock::{Now, monotonic_ns_fresh, ticks_ns};
 pub use driver::ReadTarget;
 pub use io::{Counters, Io, WRITE_PIECES_MAX, WriteResult};
 pub use net::{BindError, Listener, Socket};

@@ -121,6 +121,16 @@ pub enum BindError {
     Unix { path: PathBuf, source: io::Error },
 }
 
+impl BindError {
+    /// This machine does not have the address: an optional one is then left out.
+    pub fn is_address_unavailable(&self) -> bool {
+        matches!(
+            self,
+            BindError::AddressNotLocal { .. } | BindError::FamilyUnsupported { .. }
+        )
+    }
+}
+
 /// A listening socket. Made at boot (so that errors end the start) or later for a changed port, then given
 /// to a core with [`run`](super::run) or [`Io::listen`](super::Io::listen).
 #[derive(Debug)]

@@ -85,6 +85,51 @@ pub fn kernel_name() -> String {
     )
 }
 
+/// Fills `bytes` with random ones of the kernel.
+pub fn fill_random(bytes: &mut [u8]) {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        let flags = rustix::rand::GetRandomFlags::empty();
+        // An interrupted call is made again; without a random source a server must not start.
+        match rustix::rand::getrandom(&mut bytes[filled..], flags) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => panic!("the kernel gives no random bytes: {error}"),
+        }
+    }
+}
+
+/// Blocks this thread.
+pub fn sleep_ms(ms: u64) {
+    std::thread::sleep(std::time::Duration::from_millis(ms));
+}
+
+/// The allocator that this binary is built with.
+pub fn allocator_name() -> String {
+    // SAFETY: the function takes nothing and returns a number.
+    let version = unsafe { libmimalloc_sys::mi_version() };
+    format!("mimalloc-{}.{}.{}", version / 100, version / 10 % 10, version % 10)
+}
+
+/// Gives free memory of the allocator back to the system.
+pub fn purge_memory() {
+    // SAFETY: collecting touches only the allocator's own free pages, on the calling thread.
+    unsafe { libmimalloc_sys::mi_collect(true) };
+}
+
+/// The allocator's statistics as text.
+pub fn allocator_report() -> String {
+    extern "C" fn append(message: *const std::ffi::c_char, report: *mut std::ffi::c_void) {
+        // SAFETY: mimalloc passes a terminated string, and `report` is the String given below, borrowed for the call.
+        let (message, report) = unsafe { (std::ffi::CStr::from_ptr(message), &mut *report.cast::<String>()) };
+        report.push_str(&message.to_string_lossy());
+    }
+    let mut report = String::new();
+    // SAFETY: `append` has the signature that is asked for, and `report` outlives the call.
+    unsafe { libmimalloc_sys::mi_stats_print_out(Some(append), (&raw mut report).cast()) };
+    report
+}
+
 pub fn process_id() -> u32 {
     std::process::id()
 }

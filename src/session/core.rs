@@ -8,6 +8,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::BytesMut;
+
 use super::dispatch::Window;
 use super::visits::PendingVisit;
 use super::{Blocked, Session, SessionId, Sessions};
@@ -102,6 +104,8 @@ pub struct Core {
     touched: Vec<SessionId>,
     /// Sessions that wait for something which each turn looks at: a pause, a full outbox.
     waiting: Vec<SessionId>,
+    /// Sessions whose reading the owner of the sockets has paused.
+    paused_reading: Vec<SessionId>,
     next_cron_ns: u64,
     expiry_due_ns: u64,
     scratch_out: Output,
@@ -148,6 +152,7 @@ impl Core {
             runnable: VecDeque::new(),
             touched: Vec::new(),
             waiting: Vec::new(),
+            paused_reading: Vec::new(),
             next_cron_ns: 0,
             expiry_due_ns: 0,
             scratch_out: Output::default(),
@@ -211,6 +216,59 @@ impl Core {
             }
         }
         self.after_work(session);
+    }
+
+    /// Where the bytes of a large argument go that the session is receiving, and how many may.
+    pub fn big_target(&mut self, id: SessionId) -> Option<(&mut BytesMut, usize)> {
+        self.sessions.get(id)?.parser.big_target()
+    }
+
+    /// So many bytes were received there.
+    pub fn big_filled(&mut self, id: SessionId, bytes: usize) {
+        let Some(mut session) = self.sessions.take(id) else {
+            return;
+        };
+        session.client.net_in_bytes += bytes as u64;
+        self.stats.totals.net_in_bytes += bytes as u64;
+        session.client.active_ms = self.now.wall_ms();
+        if session.parser.big_remaining() == 0 && !session.runnable {
+            self.process_input(&mut session);
+        }
+        self.after_work(session);
+    }
+
+    /// The client will send no more. True: it is still owed something, and closes itself when that is done.
+    pub fn input_ended(&mut self, id: SessionId) -> bool {
+        let Some(session) = self.sessions.get(id) else {
+            return false;
+        };
+        session.input_ended = true;
+        !session.wants_close() || !session.out.is_empty()
+    }
+
+    /// The session's reading was paused by the owner of the socket: it is told when to go on.
+    pub fn watch_reading(&mut self, id: SessionId) {
+        self.paused_reading.push(id);
+    }
+
+    /// The next session whose reading may go on.
+    pub fn next_readable(&mut self) -> Option<SessionId> {
+        let sessions = &mut self.sessions;
+        let at = self
+            .paused_reading
+            .iter()
+            .position(|&id| sessions.get(id).is_none_or(|session| !session.reading_paused))?;
+        Some(self.paused_reading.swap_remove(at))
+    }
+
+    /// Nothing is under way: no lines, transactions or visits of this core, and nothing to send.
+    pub fn is_quiet(&mut self) -> bool {
+        self.txns.is_empty()
+            && self.visits.is_empty()
+            && self.own.is_empty()
+            && self.outboxes.iter().all(Outbox::is_empty)
+            && self.shard.reservations.is_idle()
+            && self.sessions.iter_mut().all(|session| session.is_drained() && session.out.is_empty())
     }
 
     /// The connection is gone. What its lines began is finished all the same; nobody hears of it.
@@ -369,7 +427,7 @@ impl Core {
 
     /// Puts a session back and notes what it needs next.
     pub(super) fn after_work(&mut self, mut session: Box<Session>) {
-        if !session.out.is_empty() || session.client.close.is_some() {
+        if !session.out.is_empty() || session.client.close.is_some() || session.input_ended {
             self.check_output_limit(&mut session);
             self.touch(&mut session);
         }
@@ -431,10 +489,6 @@ impl Core {
             return;
         };
         session.answer(ticket.line, reply, range);
-        if !session.out.is_empty() && !session.touched {
-            session.touched = true;
-            self.touched.push(id);
-        }
         if matches!(session.blocked, Blocked::Drain | Blocked::Away) && session.slots.is_empty() {
             session.blocked = Blocked::No;
         }
@@ -442,7 +496,8 @@ impl Core {
             session.runnable = true;
             self.runnable.push_back(id);
         }
-        if session.client.close.is_some() && !session.touched {
+        let wanted = !session.out.is_empty() || session.client.close.is_some() || session.input_ended;
+        if wanted && !session.touched {
             session.touched = true;
             self.touched.push(id);
         }

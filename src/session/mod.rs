@@ -28,7 +28,7 @@ use std::ops::Range;
 pub use self::core::{Core, CoreOptions, Peer};
 pub use sessions::{SessionId, Sessions};
 
-use crate::command::{Client, ReplyMode};
+use crate::command::{Client, Close, ReplyMode};
 use crate::mesh::{OwnedLine, Ticket};
 use crate::resp::{Output, Parser};
 
@@ -86,7 +86,9 @@ pub struct Session {
     touched: bool,
     /// Wall clock since when the replies exceed the soft limit, milliseconds.
     over_soft_limit_since: Option<i64>,
-    /// Its reading is paused.
+    /// The client sends no more.
+    input_ended: bool,
+    /// Its reading is to be paused.
     pub reading_paused: bool,
     /// A handle of the transport, of no meaning here.
     pub handle: u64,
@@ -110,6 +112,7 @@ impl Session {
             runnable: false,
             touched: false,
             over_soft_limit_since: None,
+            input_ended: false,
             reading_paused: false,
             handle,
         }
@@ -117,7 +120,16 @@ impl Session {
 
     /// Nothing is under way and nothing waits to be run.
     pub fn is_drained(&self) -> bool {
-        self.slots.is_empty() && self.queued.is_empty()
+        self.slots.is_empty() && self.queued.is_empty() && !self.lines_wait
+    }
+
+    /// It is to be closed as soon as its replies are sent.
+    pub fn wants_close(&self) -> bool {
+        match self.client.close {
+            Some(Close::Now) => true,
+            Some(Close::AfterReply) => self.slots.is_empty(),
+            None => self.input_ended && self.is_drained(),
+        }
     }
 
     /// Lines of this session that are under way.
