@@ -21,7 +21,6 @@ mod cli;
 mod control;
 mod cpulist;
 mod file;
-mod glob;
 mod manual;
 mod nearest;
 mod quote;

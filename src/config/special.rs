@@ -2,7 +2,8 @@
 
 use super::choice::one_of;
 use super::quote::{quote, word};
-use super::setting::{Lines, Setting, Shape, Source, format_memory, parse_integer, parse_memory};
+use super::setting::{Lines, Setting, Shape, Source, format_memory, parse_memory};
+use crate::base::{double, number};
 
 /// What a termination signal does, as the options of SHUTDOWN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,7 +90,7 @@ impl Setting for ClientsMemory {
         }
         let percent = words[0]
             .strip_suffix('%')
-            .and_then(parse_integer)
+            .and_then(|text| number::parse_i64(text.as_bytes()))
             .filter(|percent| *percent >= 0);
         match percent.ok_or("argument must be a memory or percent value")? {
             // Redis keeps percents as negative bytes, so that its 0% is 0 bytes.
@@ -527,7 +528,7 @@ impl Setting for Vec<f64> {
         }
         let mut percentiles = Vec::with_capacity(words.len());
         for word in words {
-            let number = word.parse::<f64>().ok().filter(|number| !number.is_nan());
+            let number = double::parse_f64(word.as_bytes());
             let number = number.ok_or("Invalid latency-tracking-info-percentiles parameters")?;
             if !(0.0..=100.0).contains(&number) {
                 return Err(
