@@ -38,7 +38,8 @@ const LAYERS: &[&str] = &[
     "server",
 ];
 
-/// Modules that a seed can replay in one thread.
+/// Modules that a seed can replay in one thread. `mesh` is among them as its batches and outboxes are plain
+/// data: what carries them between threads is `rt`.
 const PURE: &[&str] = &[
     "base",
     "stats",
@@ -50,6 +51,7 @@ const PURE: &[&str] = &[
     "log",
     "command",
     "acl",
+    "mesh",
     "shard",
     "txn",
     "pubsub",
