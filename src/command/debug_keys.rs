@@ -40,7 +40,7 @@ pub const DIGEST_VALUE: Command = Command {
     syntax: "[key [key ...]]",
     ..row(
         "debug|digest-value",
-        Run::Keys(digest_value, Spread::Split(Merge::Interleave)),
+        Run::Keys(digest_value, Spread::Gather),
     )
 };
 
