@@ -166,7 +166,8 @@ impl<'a> ScanOptions<'a> {
 }
 
 fn parse_cursor(text: &[u8]) -> Option<(usize, u64)> {
-    let cursor = parse_u64(text)?;
+    // Redis takes no blank in front of a cursor, unlike of other unsigned numbers.
+    let cursor = parse_u64(text).filter(|_| text[0].is_ascii_digit())?;
     let shard = (cursor >> POSITION_BITS) as usize;
     Some((shard, cursor & ((1 << POSITION_BITS) - 1)))
 }
