@@ -171,9 +171,10 @@ impl Conditions {
         match current_ms {
             None => !self.only_with && !self.only_later,
             Some(current_ms) => {
-                !self.only_without
-                    && !(self.only_later && at_ms <= current_ms)
-                    && !(self.only_earlier && at_ms >= current_ms)
+                let refused = self.only_without
+                    || (self.only_later && at_ms <= current_ms)
+                    || (self.only_earlier && at_ms >= current_ms);
+                !refused
             }
         }
     }
