@@ -16,7 +16,7 @@
 //! *hash order* is the order of positions; a segment holds a contiguous stretch of it, which a split halves. A scan
 //! cursor is a position, so splits and merges do not disturb it.
 //!
-//! A segment grows in steps (the allocator's size classes) up to 64 groups of seven slots, then splits. Growing and merging move
+//! A segment grows in steps (the allocator's size classes) up to 63 groups of seven slots, then splits. Growing and merging move
 //! words and read no entry; a split hashes some 400 keys. Both take some microseconds, and that is the longest pause
 //! that growth makes but for the directory's doubling (four bytes for each few hundred keys).
 //! Sixteen slots per group compared with SSE2 was considered: tags and words then lie on different cache lines, a miss more on
@@ -120,7 +120,8 @@ impl Table {
 
     /// The number of slots, used or not.
     pub fn slots(&self) -> usize {
-        self.segments_bytes / size_of::<segment::Group>() * GROUP_SLOTS
+        let groups = self.segments.iter().map(Segment::group_count);
+        groups.sum::<usize>() * GROUP_SLOTS
     }
 
     /// First stage of a batched lookup: fetches the group of a key with this hash into the cache.

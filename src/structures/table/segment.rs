@@ -15,14 +15,14 @@
 //! - The mark of an entry is the low 16 bits of its hash and gives its home in an array of any size, so that
 //!   resizing, merging and removing read no entry.
 
-use crate::structures::entry::Entry;
+use crate::structures::entry::{Entry, allocated};
 use crate::structures::prefetch::prefetch;
 
 /// Slots of a group: seven words and their tags fill a cache line.
 pub(super) const GROUP_SLOTS: usize = 7;
 
 /// Groups of a segment that is split rather than grown.
-pub(super) const SEGMENT_GROUPS_MAX: usize = 64;
+pub(super) const SEGMENT_GROUPS_MAX: usize = 63;
 
 /// No key of the segment expires.
 pub(super) const NO_DEADLINE: i64 = i64::MAX;
@@ -51,7 +51,7 @@ impl Fingerprint {
 
     #[inline]
     fn home(self, groups: usize) -> usize {
-        usize::from(self.mark) * groups >> 16
+        (usize::from(self.mark) * groups) >> 16
     }
 }
 
@@ -113,9 +113,10 @@ pub(super) struct Segment {
     pub(super) depth: u8,
 }
 
-/// The number of groups that an allocation of about `groups` holds without waste: the allocator's size classes.
+/// The number of groups, at least `groups`, that fill one of the allocator's size classes but for one group: aligned allocations
+/// of mimalloc 3 need some bytes to spare, and would take the next class for a full one.
 fn size_class(groups: usize) -> usize {
-    crate::structures::entry::allocated(groups * size_of::<Group>()) / size_of::<Group>()
+    allocated((groups + 1) * size_of::<Group>()) / size_of::<Group>() - 1
 }
 
 /// The number of groups for `len` entries with some room to grow.
@@ -151,7 +152,7 @@ impl Segment {
 
     /// Bytes of its array.
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.groups)
+        size_of_val(&*self.groups) + size_of::<Group>()
     }
 
     /// An entry can be inserted: about one slot in fourteen stays free, so that searches stay short.
