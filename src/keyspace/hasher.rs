@@ -65,7 +65,7 @@ pub fn shard_of(hasher: &KeyHasher, key: &[u8], hash: u64, shards: usize) -> usi
     } else {
         hasher.hash(tag)
     };
-    (u128::from(hash) * shards as u128 >> 64) as usize
+    ((u128::from(hash) * shards as u128) >> 64) as usize
 }
 
 #[cfg(test)]

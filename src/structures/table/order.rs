@@ -65,7 +65,7 @@ impl Table {
         } else {
             SEGMENT_GROUPS_MAX * GROUP_SLOTS
         };
-        let mut pick = |below: usize| (u128::from(random()) * below as u128 >> 64) as usize;
+        let mut pick = |below: usize| ((u128::from(random()) * below as u128) >> 64) as usize;
         for _ in 0..TRIES_MAX {
             let segment = &self.segments[pick(self.segments.len())];
             let slots = segment.group_count() * GROUP_SLOTS;

@@ -54,7 +54,7 @@ pub struct Swept {
     pub expired: usize,
     /// Entries looked at that have an expiry and are not due.
     pub kept: usize,
-    /// The round is not over: there may be more.
+    /// The budget is used up: there may be more.
     pub more: bool,
 }
 
@@ -66,7 +66,7 @@ impl Table {
     }
 
     /// Removes entries whose expiry is before `now`, hands each to `expired`, and takes what it cost off `budget`
-    /// (about one per removed entry). Ends with the budget or with the round.
+    /// (about one per removed entry). Ends with the budget, or when nothing is due any more.
     pub fn expire(
         &mut self,
         now: i64,
@@ -74,14 +74,18 @@ impl Table {
         mut expired: impl FnMut(Entry),
     ) -> Swept {
         let mut swept = Swept::default();
-        if self.sweep.next == 0 && self.sweep.deadline >= now {
-            return swept;
-        }
-        if self.sweep.next == 0 {
-            self.sweep.coming = NO_DEADLINE;
-        }
         let mut skipped = 0;
-        while self.sweep.next < self.segments.len() {
+        loop {
+            if self.sweep.next >= self.segments.len() {
+                self.sweep.next = 0;
+                self.sweep.deadline = self.sweep.coming;
+            }
+            if self.sweep.next == 0 {
+                if self.sweep.deadline >= now {
+                    return swept;
+                }
+                self.sweep.coming = NO_DEADLINE;
+            }
             if *budget == 0 {
                 swept.more = true;
                 return swept;
@@ -104,9 +108,6 @@ impl Table {
             // by the branch above.
             self.settle(index);
         }
-        self.sweep.next = 0;
-        self.sweep.deadline = self.sweep.coming;
-        swept
     }
 
     fn expire_segment(&mut self, index: usize, now: i64, expired: &mut impl FnMut(Entry)) -> Swept {
