@@ -4,17 +4,17 @@
 //! holds that. `base stats config resp structures keyspace command shard txn` are pure: no sockets,
 //! files, clocks, threads or async, so that a seed can replay a whole node in one thread.
 
-pub mod base;
-pub mod stats;
-pub mod config;
-pub mod rt;
-pub mod resp;
-pub mod structures;
-pub mod keyspace;
-pub mod command;
-pub mod mesh;
-pub mod shard;
-pub mod txn;
 pub mod admin;
-pub mod session;
+pub mod base;
+pub mod command;
+pub mod config;
+pub mod keyspace;
+pub mod mesh;
+pub mod resp;
+pub mod rt;
 pub mod server;
+pub mod session;
+pub mod shard;
+pub mod stats;
+pub mod structures;
+pub mod txn;

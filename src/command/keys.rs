@@ -86,7 +86,11 @@ impl KeySpec {
         KeySpec {
             flags,
             begin: Begin::Index(first),
-            find: Find::Range { last, step, limit: 0 },
+            find: Find::Range {
+                last,
+                step,
+                limit: 0,
+            },
             db: None,
         }
     }
@@ -142,11 +146,16 @@ impl Command {
                     };
                     (begin, end, step)
                 }
-                Find::Keynum { count_at, first, step } => {
+                Find::Keynum {
+                    count_at,
+                    first,
+                    step,
+                } => {
                     if begin + count_at >= len {
                         return false;
                     }
-                    let count = crate::base::number::parse_i64(line.arg(begin + count_at)).unwrap_or(-1);
+                    let count =
+                        crate::base::number::parse_i64(line.arg(begin + count_at)).unwrap_or(-1);
                     if count < 0 || count as usize > len {
                         return false;
                     }

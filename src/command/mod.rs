@@ -32,8 +32,8 @@ pub mod testkit;
 
 pub use client::{Client, Close, ReplyMode};
 pub use cx::{
-    ClientCx, Clients, CoreView, Cx, Effects, Flow, Node, Now, Os, Part, Pause, Place, Switches, Visit, Where, Write,
-    class,
+    ClientCx, Clients, CoreView, Cx, Effects, Flow, Node, Now, Os, Part, Pause, Place, Switches,
+    Visit, Where, Write, class,
 };
 pub use fault::{Done, Fault};
 pub use keys::{Begin, Find, KeyRef, KeySpec, key_flag};

@@ -29,7 +29,9 @@ impl Folded {
         bytes[..name.len()].copy_from_slice(name);
         let mut words = [0u64; 3];
         for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-            *word = fold(u64::from_le_bytes(chunk.try_into().expect("a chunk of eight")));
+            *word = fold(u64::from_le_bytes(
+                chunk.try_into().expect("a chunk of eight"),
+            ));
         }
         Some(Folded(words))
     }
@@ -84,7 +86,11 @@ impl Registry {
             let folded = Folded::new(command.name.as_bytes()).expect("a command's name is short");
             let mut slot = folded.slot();
             while registry.slots[slot].0 != Folded::default() {
-                assert!(registry.slots[slot].0 != folded, "two rows for {}", command.name);
+                assert!(
+                    registry.slots[slot].0 != folded,
+                    "two rows for {}",
+                    command.name
+                );
                 slot = (slot + 1) % SLOTS;
             }
             registry.slots[slot] = (folded, id);

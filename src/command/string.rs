@@ -15,15 +15,23 @@ mod expiry;
 mod lcs;
 pub(super) mod part;
 
-use super::{Command, Cx, Done, Fault, Group, KeySpec, Merge, Run, Spread, category, class, flag, key_flag};
+use super::{
+    Command, Cx, Done, Fault, Group, KeySpec, Merge, Run, Spread, category, class, flag, key_flag,
+};
 use crate::keyspace::{Key, NewExpiry, NewString, StringView};
 use crate::resp::{Line, Reply};
 use expiry::{Expiry, Options};
 
 const ACCESS: &[KeySpec] = &[KeySpec::one(1, key_flag::RO | key_flag::ACCESS)];
 const LOOK: &[KeySpec] = &[KeySpec::one(1, key_flag::RO)];
-const ACCESS_UPDATE: &[KeySpec] = &[KeySpec::one(1, key_flag::RW | key_flag::ACCESS | key_flag::UPDATE)];
-const ACCESS_DELETE: &[KeySpec] = &[KeySpec::one(1, key_flag::RW | key_flag::ACCESS | key_flag::DELETE)];
+const ACCESS_UPDATE: &[KeySpec] = &[KeySpec::one(
+    1,
+    key_flag::RW | key_flag::ACCESS | key_flag::UPDATE,
+)];
+const ACCESS_DELETE: &[KeySpec] = &[KeySpec::one(
+    1,
+    key_flag::RW | key_flag::ACCESS | key_flag::DELETE,
+)];
 const ACCESS_UPDATE_VARIABLE: &[KeySpec] = &[KeySpec::one(
     1,
     key_flag::RW | key_flag::ACCESS | key_flag::UPDATE | key_flag::VARIABLE_FLAGS,
@@ -84,14 +92,24 @@ pub const TABLE: &[Command] = &[
         since: "6.2.0",
         summary: "Returns the value of a key and deletes the key.",
         syntax: "key",
-        ..row("getdel", 2, flag::WRITE | flag::FAST, Run::Keys(getdel, Spread::One))
+        ..row(
+            "getdel",
+            2,
+            flag::WRITE | flag::FAST,
+            Run::Keys(getdel, Spread::One),
+        )
     },
     Command {
         keys: ACCESS_UPDATE,
         since: "6.2.0",
         summary: "Returns the value of a key and sets or removes its expiry.",
         syntax: "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
-        ..row("getex", -2, flag::WRITE | flag::FAST, Run::Keys(getex, Spread::One))
+        ..row(
+            "getex",
+            -2,
+            flag::WRITE | flag::FAST,
+            Run::Keys(getex, Spread::One),
+        )
     },
     Command {
         keys: &[KeySpec::range(1, -1, 1, key_flag::RO | key_flag::ACCESS)],
@@ -99,7 +117,12 @@ pub const TABLE: &[Command] = &[
         summary: "Returns the values of several keys.",
         syntax: "key [key ...]",
         tips: &["request_policy:multi_shard"],
-        ..row("mget", -2, READS_FAST, Run::Keys(mget, Spread::Split(Merge::Interleave)))
+        ..row(
+            "mget",
+            -2,
+            READS_FAST,
+            Run::Keys(mget, Spread::Split(Merge::Interleave)),
+        )
     },
     Command {
         keys: &[KeySpec::range(1, -1, 2, key_flag::OW | key_flag::UPDATE)],
@@ -107,8 +130,16 @@ pub const TABLE: &[Command] = &[
         complexity: "O(N) where N is the number of keys to set.",
         summary: "Sets the values of several keys.",
         syntax: "key value [key value ...]",
-        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
-        ..row("mset", -3, WRITES, Run::Keys(mset, Spread::Split(Merge::Same)))
+        tips: &[
+            "request_policy:multi_shard",
+            "response_policy:all_succeeded",
+        ],
+        ..row(
+            "mset",
+            -3,
+            WRITES,
+            Run::Keys(mset, Spread::Split(Merge::Same)),
+        )
     },
     Command {
         keys: &[KeySpec::range(1, -1, 2, key_flag::OW | key_flag::INSERT)],
@@ -125,14 +156,24 @@ pub const TABLE: &[Command] = &[
         complexity: "O(1) amortized: a growing value is given spare room, so it is not copied at each call.",
         summary: "Appends to the value of a key.",
         syntax: "key value",
-        ..row("append", 3, WRITES_FAST, Run::Keys(part::append, Spread::One))
+        ..row(
+            "append",
+            3,
+            WRITES_FAST,
+            Run::Keys(part::append, Spread::One),
+        )
     },
     Command {
         keys: LOOK,
         since: "2.2.0",
         summary: "Returns the length of a value in bytes.",
         syntax: "key",
-        ..row("strlen", 2, READS_FAST, Run::Keys(part::strlen, Spread::One))
+        ..row(
+            "strlen",
+            2,
+            READS_FAST,
+            Run::Keys(part::strlen, Spread::One),
+        )
     },
     Command {
         keys: UPDATE,
@@ -140,7 +181,12 @@ pub const TABLE: &[Command] = &[
         complexity: "O(M) where M is the length of the value argument.",
         summary: "Overwrites a part of a value from an offset on.",
         syntax: "key offset value",
-        ..row("setrange", 4, WRITES, Run::Keys(part::setrange, Spread::One))
+        ..row(
+            "setrange",
+            4,
+            WRITES,
+            Run::Keys(part::setrange, Spread::One),
+        )
     },
     Command {
         keys: ACCESS,
@@ -173,20 +219,35 @@ pub const TABLE: &[Command] = &[
         keys: ACCESS_UPDATE,
         summary: "Adds a number to the integer in a key.",
         syntax: "key increment",
-        ..row("incrby", 3, WRITES_FAST, Run::Keys(count::incrby, Spread::One))
+        ..row(
+            "incrby",
+            3,
+            WRITES_FAST,
+            Run::Keys(count::incrby, Spread::One),
+        )
     },
     Command {
         keys: ACCESS_UPDATE,
         summary: "Takes a number from the integer in a key.",
         syntax: "key decrement",
-        ..row("decrby", 3, WRITES_FAST, Run::Keys(count::decrby, Spread::One))
+        ..row(
+            "decrby",
+            3,
+            WRITES_FAST,
+            Run::Keys(count::decrby, Spread::One),
+        )
     },
     Command {
         keys: ACCESS_UPDATE,
         since: "2.6.0",
         summary: "Adds a number to the floating-point number in a key.",
         syntax: "key increment",
-        ..row("incrbyfloat", 3, WRITES_FAST, Run::Keys(count::incrbyfloat, Spread::One))
+        ..row(
+            "incrbyfloat",
+            3,
+            WRITES_FAST,
+            Run::Keys(count::incrbyfloat, Spread::One),
+        )
     },
     Command {
         keys: &[KeySpec::range(1, 1, 1, key_flag::RO | key_flag::ACCESS)],
@@ -292,7 +353,13 @@ fn set_and_expire(cx: &mut Cx<'_>, key: Key<'_>, value_at: usize, expiry: NewExp
     if let NewExpiry::At(at) = expiry {
         cx.notify(cx.db, key.bytes, "expire", class::GENERIC);
         let at = itoa::Buffer::new().format(at).to_owned();
-        cx.log(&[b"SET", key.bytes, cx.line.arg(value_at), b"PXAT", at.as_bytes()]);
+        cx.log(&[
+            b"SET",
+            key.bytes,
+            cx.line.arg(value_at),
+            b"PXAT",
+            at.as_bytes(),
+        ]);
     }
 }
 
@@ -357,7 +424,11 @@ fn getex(cx: &mut Cx<'_>) -> Done {
         Some(at) if at <= cx.now_ms => {
             cx.keyspace.remove(cx.db, key);
             cx.wrote(key.bytes, "del", class::GENERIC);
-            let name: &[u8] = if cx.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
+            let name: &[u8] = if cx.config.lazyfree_lazy_expire {
+                b"UNLINK"
+            } else {
+                b"DEL"
+            };
             cx.log(&[name, key.bytes]);
         }
         Some(at) => {

@@ -6,8 +6,8 @@
 
 use bytes::Bytes;
 
-use super::{Cx, Effects, Place, Registry, Run, Switches};
 use super::{Command, Write};
+use super::{Cx, Effects, Place, Registry, Run, Switches};
 use crate::config::Config;
 use crate::keyspace::{KeyHasher, Keyspace};
 use crate::resp::{BIG_ARGUMENT_BYTES_MIN, Line, Output, Proto, Reply, Span, encode_line};
@@ -76,15 +76,23 @@ impl Kit {
             }
         }
         let line = Line::new(&buffer, &spans, &big);
-        let id = self.registry.resolve(&line).expect("the command is in the kit's tables");
+        let id = self
+            .registry
+            .resolve(&line)
+            .expect("the command is in the kit's tables");
         let command = self.registry.get(id).command;
         let mut keys = Vec::new();
         command.find_keys(&line, &mut keys);
-        let hash = keys.first().map_or(0, |key| self.keyspace.hasher().hash(line.arg(key.arg)));
+        let hash = keys
+            .first()
+            .map_or(0, |key| self.keyspace.hasher().hash(line.arg(key.arg)));
         let mut out = Output::default();
         let mut reply = Reply::new(&mut out, self.proto);
         if !command.arity_holds(line.len()) {
-            reply.error(format!("ERR wrong number of arguments for '{}' command", command.name));
+            reply.error(format!(
+                "ERR wrong number of arguments for '{}' command",
+                command.name
+            ));
             return out.to_vec();
         }
         let Run::Keys(handler, _) = command.run else {
@@ -104,8 +112,16 @@ impl Kit {
             switches: &mut self.switches,
         };
         if let Err(fault) = handler(&mut cx) {
-            assert!(cx.reply.is_empty(), "{} wrote a reply and failed", command.name);
-            assert_eq!(cx.effects.dirty, 0, "{} changed something and failed", command.name);
+            assert!(
+                cx.reply.is_empty(),
+                "{} wrote a reply and failed",
+                command.name
+            );
+            assert_eq!(
+                cx.effects.dirty, 0,
+                "{} changed something and failed",
+                command.name
+            );
             cx.reply.error(fault.as_str());
         }
         if self.effects.dirty > 0 && !self.effects.rewritten {

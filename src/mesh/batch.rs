@@ -167,7 +167,12 @@ impl OwnedLine {
     pub fn new(mut head: Head, line: &Line<'_>) -> OwnedLine {
         let mut owned = OwnedLine {
             head,
-            bytes: Vec::with_capacity(line.args().map(<[u8]>::len).filter(|len| *len < 1 << 14).sum()),
+            bytes: Vec::with_capacity(
+                line.args()
+                    .map(<[u8]>::len)
+                    .filter(|len| *len < 1 << 14)
+                    .sum(),
+            ),
             spans: Vec::with_capacity(line.len()),
             big: Vec::new(),
         };

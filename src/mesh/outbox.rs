@@ -33,7 +33,9 @@ impl Outbox {
     /// Adds a line to the batch of this turn.
     #[inline]
     pub fn push_line(&mut self, head: Head, line: &Line<'_>) {
-        let batch = self.lines.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
+        let batch = self
+            .lines
+            .get_or_insert_with(|| self.spare.pop().unwrap_or_default());
         batch.push(head, line);
         if batch.heads.len() & 0xff == 0 || line.len() > 64 {
             self.lines_bytes = batch.bytes_len();

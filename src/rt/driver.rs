@@ -351,7 +351,12 @@ impl<C: Core> Driver<C> {
     fn accept(&mut self, index: usize) {
         for _ in 0..ACCEPTS_MAX {
             // Looked up each time: the core may stop listening in the callback.
-            let Some(listener) = self.io.listening.get(index).and_then(|listening| listening.listener.as_ref()) else {
+            let Some(listener) = self
+                .io
+                .listening
+                .get(index)
+                .and_then(|listening| listening.listener.as_ref())
+            else {
                 return;
             };
             self.io.counters.system_calls += 1;

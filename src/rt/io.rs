@@ -270,7 +270,11 @@ impl<M> Io<M> {
     /// Closes the listeners of this core that are no unix sockets.
     pub fn stop_listening_tcp(&mut self) {
         for listening in &mut self.listening {
-            if listening.listener.as_ref().is_some_and(|listener| listener.path().is_none()) {
+            if listening
+                .listener
+                .as_ref()
+                .is_some_and(|listener| listener.path().is_none())
+            {
                 self.counters.system_calls += 1;
                 listening.listener = None;
             }

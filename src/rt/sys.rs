@@ -108,7 +108,12 @@ pub fn sleep_ms(ms: u64) {
 pub fn allocator_name() -> String {
     // SAFETY: the function takes nothing and returns a number.
     let version = unsafe { libmimalloc_sys::mi_version() };
-    format!("mimalloc-{}.{}.{}", version / 100, version / 10 % 10, version % 10)
+    format!(
+        "mimalloc-{}.{}.{}",
+        version / 100,
+        version / 10 % 10,
+        version % 10
+    )
 }
 
 /// Gives free memory of the allocator back to the system.
@@ -121,7 +126,12 @@ pub fn purge_memory() {
 pub fn allocator_report() -> String {
     extern "C" fn append(message: *const std::ffi::c_char, report: *mut std::ffi::c_void) {
         // SAFETY: mimalloc passes a terminated string, and `report` is the String given below, borrowed for the call.
-        let (message, report) = unsafe { (std::ffi::CStr::from_ptr(message), &mut *report.cast::<String>()) };
+        let (message, report) = unsafe {
+            (
+                std::ffi::CStr::from_ptr(message),
+                &mut *report.cast::<String>(),
+            )
+        };
         report.push_str(&message.to_string_lossy());
     }
     let mut report = String::new();

@@ -37,10 +37,20 @@ pub(super) fn start(invocation: &Invocation) -> Result<(), BootError> {
     log::start(config.loglevel, &config.logfile).map_err(BootError::Config)?;
     let plan = plan_cores(&config)?;
     let descriptors = rt::raise_nofile(config.maxclients + OWN_DESCRIPTORS);
-    let clients_max = config.maxclients.min(descriptors.saturating_sub(OWN_DESCRIPTORS).max(1));
+    let clients_max = config
+        .maxclients
+        .min(descriptors.saturating_sub(OWN_DESCRIPTORS).max(1));
     let listeners = listen(&config)?;
-    tracing::info!("shardine {} starts, process {}", env!("CARGO_PKG_VERSION"), sys::process_id());
-    tracing::info!("kernel {}, allocator {}", sys::kernel_name(), sys::allocator_name());
+    tracing::info!(
+        "shardine {} starts, process {}",
+        env!("CARGO_PKG_VERSION"),
+        sys::process_id()
+    );
+    tracing::info!(
+        "kernel {}, allocator {}",
+        sys::kernel_name(),
+        sys::allocator_name()
+    );
     match &config_file {
         Some(path) => tracing::info!("configuration file {}", path.display()),
         None => tracing::info!("no configuration file: parameters have their defaults"),
@@ -56,7 +66,12 @@ pub(super) fn start(invocation: &Invocation) -> Result<(), BootError> {
     let seeds = random_words();
     let shared = Arc::new(Shared {
         config: Arc::new(config),
-        node: Arc::new(describe(config_file.as_deref(), plan.shards, seeds[4], seeds[5])),
+        node: Arc::new(describe(
+            config_file.as_deref(),
+            plan.shards,
+            seeds[4],
+            seeds[5],
+        )),
         registry: Box::leak(Box::new(Registry::new(crate::admin::TABLES))),
         hasher: KeyHasher::from_seeds([seeds[0], seeds[1], seeds[2], seeds[3]]),
         shards: plan.shards,
@@ -74,7 +89,12 @@ pub(super) fn start(invocation: &Invocation) -> Result<(), BootError> {
         signals: true,
         ..Options::default()
     };
-    let result = rt::run(&plan.cores, move |index| NodeCore::new(index, &shared), listeners, &options);
+    let result = rt::run(
+        &plan.cores,
+        move |index| NodeCore::new(index, &shared),
+        listeners,
+        &options,
+    );
     if let Some(path) = pid_file {
         // It may have been removed by hand.
         let _ = std::fs::remove_file(path);
@@ -89,14 +109,18 @@ fn configure(invocation: &Invocation) -> Result<(Config, Option<PathBuf>), BootE
     let mut path = None;
     if let Some(file) = &invocation.config_file {
         let text = std::fs::read_to_string(file).map_err(|error| {
-            BootError::Config(format!("the configuration file {} cannot be read: {error}", file.display()))
+            BootError::Config(format!(
+                "the configuration file {} cannot be read: {error}",
+                file.display()
+            ))
         })?;
         read_config(&text, &file.display().to_string(), &mut config)?;
         path = Some(std::path::absolute(file).unwrap_or_else(|_| file.clone()));
     }
     if invocation.from_stdin {
-        let text = std::io::read_to_string(std::io::stdin())
-            .map_err(|error| BootError::Config(format!("standard input cannot be read: {error}")))?;
+        let text = std::io::read_to_string(std::io::stdin()).map_err(|error| {
+            BootError::Config(format!("standard input cannot be read: {error}"))
+        })?;
         read_config(&text, "standard input", &mut config)?;
     }
     invocation
@@ -106,7 +130,8 @@ fn configure(invocation: &Invocation) -> Result<(Config, Option<PathBuf>), BootE
 }
 
 fn read_config(text: &str, origin: &str, config: &mut Config) -> Result<(), BootError> {
-    parse_file(text, origin, config, &mut include).map_err(|error| BootError::Config(error.to_string()))
+    parse_file(text, origin, config, &mut include)
+        .map_err(|error| BootError::Config(error.to_string()))
 }
 
 /// Reads what an `include` line names: one file, or all that a pattern in the file's name matches.
@@ -120,7 +145,10 @@ fn include(pattern: &str) -> Result<Vec<Included>, String> {
             .map_err(|error| format!("{} cannot be read: {error}", path.display()))
     };
     let path = Path::new(pattern);
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     if !name.contains(['*', '?', '[']) {
         return Ok(vec![read(path)?]);
     }
@@ -128,11 +156,15 @@ fn include(pattern: &str) -> Result<Vec<Included>, String> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let entries = std::fs::read_dir(folder).map_err(|error| format!("{} cannot be read: {error}", folder.display()))?;
+    let entries = std::fs::read_dir(folder)
+        .map_err(|error| format!("{} cannot be read: {error}", folder.display()))?;
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|found| {
-            let found = found.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
+            let found = found
+                .file_name()
+                .map(|name| name.as_encoded_bytes())
+                .unwrap_or_default();
             crate::base::glob::matches(name.as_bytes(), found, false)
         })
         .collect();
@@ -149,8 +181,9 @@ struct Plan {
 
 /// One shard per CPU that the process may use, less the one that the replication shard gets when there are four or more.
 fn plan_cores(config: &Config) -> Result<Plan, BootError> {
-    let available = rt::available_cpus()
-        .map_err(|error| BootError::Config(format!("the CPUs of this process cannot be read: {error}")))?;
+    let available = rt::available_cpus().map_err(|error| {
+        BootError::Config(format!("the CPUs of this process cannot be read: {error}"))
+    })?;
     let mut cpus = available;
     if !config.server_cpulist.is_empty() {
         cpus = parse_cpu_list(&config.server_cpulist)
@@ -182,7 +215,10 @@ fn plan_cores(config: &Config) -> Result<Plan, BootError> {
 
 impl Plan {
     fn log(&self) {
-        let (replication, shards) = self.cores.split_last().expect("there is always the replication shard");
+        let (replication, shards) = self
+            .cores
+            .split_last()
+            .expect("there is always the replication shard");
         let places: Vec<String> = shards
             .iter()
             .map(|core| match core.cpu {
@@ -226,7 +262,11 @@ pub(super) fn listen(config: &Config) -> Result<Vec<Listener>, BootError> {
     }
     if !config.unixsocket.is_empty() {
         let mode = (config.unixsocketperm != 0).then_some(config.unixsocketperm);
-        listeners.push(Listener::unix(Path::new(&config.unixsocket), mode, backlog)?);
+        listeners.push(Listener::unix(
+            Path::new(&config.unixsocket),
+            mode,
+            backlog,
+        )?);
     }
     if listeners.is_empty() {
         return Err(BootError::Config(
@@ -247,7 +287,11 @@ fn addresses(name: &str) -> Result<Vec<IpAddr>, BootError> {
             Err(_) => {
                 let mut found: Vec<IpAddr> = (name, 0)
                     .to_socket_addrs()
-                    .map_err(|error| BootError::Config(format!("bind: the name {name} cannot be resolved: {error}")))?
+                    .map_err(|error| {
+                        BootError::Config(format!(
+                            "bind: the name {name} cannot be resolved: {error}"
+                        ))
+                    })?
                     .map(|address| address.ip())
                     .collect();
                 found.sort();
@@ -286,7 +330,12 @@ fn random_words() -> [u64; 8] {
 fn describe(config_file: Option<&Path>, shards: usize, seed_a: u64, seed_b: u64) -> Node {
     let mut random = crate::base::random::Random::new(seed_a ^ seed_b.rotate_left(32));
     let mut id = || {
-        let digits = format!("{:016x}{:016x}{:016x}", random.next_u64(), random.next_u64(), random.next_u64());
+        let digits = format!(
+            "{:016x}{:016x}{:016x}",
+            random.next_u64(),
+            random.next_u64(),
+            random.next_u64()
+        );
         digits[..40].to_string()
     };
     Node {
@@ -297,7 +346,9 @@ fn describe(config_file: Option<&Path>, shards: usize, seed_a: u64, seed_b: u64)
         executable: std::env::current_exe()
             .map(|path| path.display().to_string())
             .unwrap_or_default(),
-        config_file: config_file.map(|path| path.display().to_string()).unwrap_or_default(),
+        config_file: config_file
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
         os: sys::kernel_name(),
         allocator: sys::allocator_name(),
         shards,

@@ -20,14 +20,18 @@ pub(super) fn start(level: LogLevel, file: &str) -> Result<(), String> {
     let layer = fmt::layer().with_target(false).with_ansi(false);
     // Setting it a second time (a test that starts twice in one process) keeps the first.
     if file.is_empty() {
-        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer.with_filter(enabled)));
+        let _ = tracing::subscriber::set_global_default(
+            tracing_subscriber::registry().with(layer.with_filter(enabled)),
+        );
     } else {
         let file = OpenOptions::new()
             .create(true)
             .append(true)
             .open(file)
             .map_err(|error| format!("the log file {file} cannot be opened: {error}"))?;
-        let layer = layer.with_writer(std::sync::Mutex::new(file)).with_filter(enabled);
+        let layer = layer
+            .with_writer(std::sync::Mutex::new(file))
+            .with_filter(enabled);
         let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer));
     }
     Ok(())

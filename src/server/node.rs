@@ -83,7 +83,9 @@ impl OrdererCore {
     fn message(&mut self, message: Envelope) {
         match message {
             Envelope::Mesh(Message::Order(txn, claims)) => {
-                txn::order(txn, claims, |shard, message| self.outboxes[shard].push(message));
+                txn::order(txn, claims, |shard, message| {
+                    self.outboxes[shard].push(message)
+                });
             }
             Envelope::End => self.ending = true,
             _ => unreachable!("the orderer only orders"),
@@ -104,10 +106,11 @@ fn flush_outbox(io: &mut Io<Envelope>, peer: usize, outbox: &mut Outbox) {
         return;
     }
     outbox.flush(|message| {
-        io.push(peer, Envelope::Mesh(message)).map_err(|envelope| match envelope {
-            Envelope::Mesh(message) => message,
-            _ => unreachable!("the ring gives back what it was given"),
-        })
+        io.push(peer, Envelope::Mesh(message))
+            .map_err(|envelope| match envelope {
+                Envelope::Mesh(message) => message,
+                _ => unreachable!("the ring gives back what it was given"),
+            })
     });
 }
 
@@ -230,7 +233,9 @@ impl ShardCore {
         let peer = socket.peer_addr();
         let socket_path = || format!("{}:0", self.config.unixsocket);
         let addr = peer.map_or_else(socket_path, |addr| addr.to_string());
-        let laddr = socket.local_addr().map_or_else(socket_path, |addr| addr.to_string());
+        let laddr = socket
+            .local_addr()
+            .map_or_else(socket_path, |addr| addr.to_string());
         let local = unix || peer.is_some_and(|addr| addr.ip().to_canonical().is_loopback());
         let fd = socket.fd();
         let conn = io.adopt(socket);
@@ -389,14 +394,24 @@ impl ShardCore {
                         self.post(io, 0, Envelope::Finished);
                     }
                 }
-                if self.index == 0 && (self.finished_cores == self.shared.shards || now >= deadline_ns) {
+                if self.index == 0
+                    && (self.finished_cores == self.shared.shards || now >= deadline_ns)
+                {
                     for peer in 1..=self.shared.shards {
                         self.post(io, peer, Envelope::End);
                     }
                     self.stage = Stage::Ending;
-                    return if self.unsent.is_empty() { Next::Stop } else { Next::Now };
+                    return if self.unsent.is_empty() {
+                        Next::Stop
+                    } else {
+                        Next::Now
+                    };
                 }
-                if due_ns <= now { Next::Now } else { Next::At(due_ns.min(deadline_ns)) }
+                if due_ns <= now {
+                    Next::Now
+                } else {
+                    Next::At(due_ns.min(deadline_ns))
+                }
             }
         }
     }
@@ -415,8 +430,13 @@ impl ShardCore {
         }
         if old.maxclients != self.config.maxclients {
             let granted = rt::raise_nofile(self.config.maxclients + super::boot::OWN_DESCRIPTORS);
-            let clients_max = self.config.maxclients.min(granted.saturating_sub(super::boot::OWN_DESCRIPTORS));
-            self.shared.clients_max.store(clients_max, Ordering::Relaxed);
+            let clients_max = self
+                .config
+                .maxclients
+                .min(granted.saturating_sub(super::boot::OWN_DESCRIPTORS));
+            self.shared
+                .clients_max
+                .store(clients_max, Ordering::Relaxed);
         }
         if old.port != self.config.port || old.bind != self.config.bind {
             self.listen_anew(io);

@@ -48,7 +48,13 @@ impl Os for System {
     fn cpu_seconds(&self) -> [f64; 4] {
         let own = sys::usage(Whose::Process);
         let children = sys::usage(Whose::Children);
-        [own.system_us, own.user_us, children.system_us, children.user_us].map(seconds)
+        [
+            own.system_us,
+            own.user_us,
+            children.system_us,
+            children.user_us,
+        ]
+        .map(seconds)
     }
 
     fn thread_cpu_seconds(&self) -> [f64; 2] {
@@ -83,7 +89,8 @@ impl Os for System {
     }
 
     fn write_file(&self, path: &str, text: &str) -> Result<(), String> {
-        sys::write_file_atomically(Path::new(path), text.as_bytes()).map_err(|error| error.to_string())
+        sys::write_file_atomically(Path::new(path), text.as_bytes())
+            .map_err(|error| error.to_string())
     }
 
     fn sleep(&self, ms: u64) {

@@ -9,7 +9,12 @@ use crate::txn::Txn;
 
 impl Core {
     /// Starts a line over several shards, once all lines before it are answered. False when it must wait for them.
-    pub(super) fn start_txn(&mut self, session: &mut Session, line: &Line<'_>, id: CommandId) -> bool {
+    pub(super) fn start_txn(
+        &mut self,
+        session: &mut Session,
+        line: &Line<'_>,
+        id: CommandId,
+    ) -> bool {
         if !session.slots.is_empty() {
             session.blocked = Blocked::Drain;
             return false;
@@ -25,7 +30,12 @@ impl Core {
         };
         session.blocked = Blocked::Away;
         let command = self.registry.get(id).command;
-        let (txn, claims) = Txn::new(command, OwnedLine::new(head, line), self.planner.keys(), self.place.count);
+        let (txn, claims) = Txn::new(
+            command,
+            OwnedLine::new(head, line),
+            self.planner.keys(),
+            self.place.count,
+        );
         let number = self.next_txn;
         self.next_txn += 1;
         self.txns.insert(number, txn);
@@ -39,7 +49,9 @@ impl Core {
 
     fn txn(&mut self, id: TxnId) -> &mut Txn {
         debug_assert_eq!(id.core as usize, self.place.index);
-        self.txns.get_mut(&id.number).expect("a transaction lives until its last answer")
+        self.txns
+            .get_mut(&id.number)
+            .expect("a transaction lives until its last answer")
     }
 
     /// A shard granted one of this core's transactions.
@@ -55,7 +67,10 @@ impl Core {
     pub(super) fn txn_work(&mut self, id: TxnId, line: &OwnedLine) {
         let mut out = Output::default();
         let ran = self.run_here(&line.head, &line.line(), &mut out);
-        self.send(id.core as usize, Message::Worked(id, self.place.index as u16, out, ran.ns));
+        self.send(
+            id.core as usize,
+            Message::Worked(id, self.place.index as u16, out, ran.ns),
+        );
         self.txn_release(id);
     }
 
@@ -98,7 +113,12 @@ impl Core {
     }
 
     /// Entries that the own shard lent come back.
-    pub(super) fn txn_returned(&mut self, id: TxnId, entries: Vec<(LentKey, Option<OwnedEntry>)>, _effects: Effects) {
+    pub(super) fn txn_returned(
+        &mut self,
+        id: TxnId,
+        entries: Vec<(LentKey, Option<OwnedEntry>)>,
+        _effects: Effects,
+    ) {
         self.shard.take_back(entries);
         self.txn_release(id);
     }
@@ -112,7 +132,10 @@ impl Core {
     }
 
     fn txn_release(&mut self, id: TxnId) {
-        let claim = self.granted.remove(&id).expect("only a granted transaction works");
+        let claim = self
+            .granted
+            .remove(&id)
+            .expect("only a granted transaction works");
         self.shard.release(claim);
         self.run_ready();
     }

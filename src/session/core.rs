@@ -16,7 +16,9 @@ use super::{Blocked, Session, SessionId, Sessions};
 use crate::command::{Client, Close, Effects, Node, Now, Os, Place, Registry, Switches};
 use crate::config::Config;
 use crate::keyspace::{KeyHasher, Keyspace};
-use crate::mesh::{Batch, Head, Message, OUTBOX_MESSAGES_MAX, Outbox, OwnedLine, REPLIED_LATER, Ticket, TxnId};
+use crate::mesh::{
+    Batch, Head, Message, OUTBOX_MESSAGES_MAX, Outbox, OwnedLine, REPLIED_LATER, Ticket, TxnId,
+};
 use crate::resp::{Limits, Line, Output};
 use crate::shard::reserve::{ClaimId, Claimant};
 use crate::shard::{Env, Ran, Shard};
@@ -184,10 +186,15 @@ impl Core {
         client.unix = peer.unix;
         client.local = peer.local;
         client.authenticated = self.config.requirepass.is_empty();
-        let id = self.sessions.open(|id| Session::new(id, client, peer.handle));
+        let id = self
+            .sessions
+            .open(|id| Session::new(id, client, peer.handle));
         self.stats.totals.connections += 1;
         if let Some(refusal) = self.protected_mode_refusal(peer.local) {
-            let mut session = self.sessions.take(id).expect("a new session is in its place");
+            let mut session = self
+                .sessions
+                .take(id)
+                .expect("a new session is in its place");
             session.out.extend(refusal);
             session.client.close(Close::AfterReply);
             self.touch(&mut session);
@@ -254,10 +261,11 @@ impl Core {
     /// The next session whose reading may go on.
     pub fn next_readable(&mut self) -> Option<SessionId> {
         let sessions = &mut self.sessions;
-        let at = self
-            .paused_reading
-            .iter()
-            .position(|&id| sessions.get(id).is_none_or(|session| !session.reading_paused))?;
+        let at = self.paused_reading.iter().position(|&id| {
+            sessions
+                .get(id)
+                .is_none_or(|session| !session.reading_paused)
+        })?;
         Some(self.paused_reading.swap_remove(at))
     }
 
@@ -268,7 +276,10 @@ impl Core {
             && self.own.is_empty()
             && self.outboxes.iter().all(Outbox::is_empty)
             && self.shard.reservations.is_idle()
-            && self.sessions.iter_mut().all(|session| session.is_drained() && session.out.is_empty())
+            && self
+                .sessions
+                .iter_mut()
+                .all(|session| session.is_drained() && session.out.is_empty())
     }
 
     /// The connection is gone. What its lines began is finished all the same; nobody hears of it.
@@ -355,7 +366,10 @@ impl Core {
             Message::Worked(txn, shard, reply, ns) => self.txn_worked(txn, shard, reply, ns),
             Message::Lend(txn, keys) => {
                 let entries = self.shard.lend(&keys);
-                self.send(txn.core as usize, Message::Lent(txn, self.place.index as u16, entries));
+                self.send(
+                    txn.core as usize,
+                    Message::Lent(txn, self.place.index as u16, entries),
+                );
             }
             Message::Lent(txn, shard, entries) => self.txn_lent(txn, shard, entries),
             Message::Return(txn, entries, effects) => self.txn_returned(txn, entries, *effects),
@@ -399,7 +413,11 @@ impl Core {
         self.deliver_own();
         let now = self.now.mono_ns;
         if now >= self.expiry_due_ns {
-            self.expiry_due_ns = if self.expire() { now } else { now + EXPIRY_IDLE_NS };
+            self.expiry_due_ns = if self.expire() {
+                now
+            } else {
+                now + EXPIRY_IDLE_NS
+            };
         }
         if now >= self.next_cron_ns {
             self.next_cron_ns = now + CRON_NS;
@@ -435,7 +453,8 @@ impl Core {
             session.runnable = true;
             self.runnable.push_back(session.id);
         }
-        session.reading_paused = session.lines_wait && session.input.len() > BLOCKED_INPUT_BYTES_MAX;
+        session.reading_paused =
+            session.lines_wait && session.input.len() > BLOCKED_INPUT_BYTES_MAX;
         self.check_query_limit(&mut session);
         self.sessions.put(session);
         self.deliver_own();
@@ -496,7 +515,8 @@ impl Core {
             session.runnable = true;
             self.runnable.push_back(id);
         }
-        let wanted = !session.out.is_empty() || session.client.close.is_some() || session.input_ended;
+        let wanted =
+            !session.out.is_empty() || session.client.close.is_some() || session.input_ended;
         if wanted && !session.touched {
             session.touched = true;
             self.touched.push(id);
@@ -590,7 +610,10 @@ impl Core {
             match claimant {
                 Claimant::Txn(txn) => {
                     self.granted.insert(txn, claim);
-                    self.send(txn.core as usize, Message::Granted(txn, self.place.index as u16));
+                    self.send(
+                        txn.core as usize,
+                        Message::Granted(txn, self.place.index as u16),
+                    );
                 }
                 Claimant::Line(from, line) => {
                     let mut out = std::mem::take(&mut self.scratch_out);

@@ -50,7 +50,14 @@ impl Core {
             for index in 0..count {
                 let planned = &window.lines[index];
                 let line = window.args.line(input, planned.spans.clone());
-                let runs = session.may_run() && self.dispatch(session, &line, planned.command, planned.route, &mut window.out);
+                let runs = session.may_run()
+                    && self.dispatch(
+                        session,
+                        &line,
+                        planned.command,
+                        planned.route,
+                        &mut window.out,
+                    );
                 if !runs {
                     self.keep_lines(&window, index, session, input);
                     break;
@@ -92,11 +99,18 @@ impl Core {
         window.lines.clear();
         self.limits.unauthenticated = !session.client.authenticated;
         // A client that is not known yet may become known by its next line.
-        let lines_max = if session.client.authenticated { WINDOW } else { 1 };
+        let lines_max = if session.client.authenticated {
+            WINDOW
+        } else {
+            1
+        };
         let mut more = Ok(true);
         while window.lines.len() < lines_max {
             let first = window.args.spans.len();
-            match session.parser.next(input, at, &self.limits, &mut window.args) {
+            match session
+                .parser
+                .next(input, at, &self.limits, &mut window.args)
+            {
                 Ok(Parsed::Line) => {}
                 Ok(Parsed::Empty) => continue,
                 Ok(Parsed::Incomplete) => {
@@ -124,7 +138,11 @@ impl Core {
                     route = Some(planned);
                 }
             }
-            window.lines.push(Planned { spans, command, route });
+            window.lines.push(Planned {
+                spans,
+                command,
+                route,
+            });
         }
         if window.lines.len() > 1 {
             for planned in &window.lines {
@@ -230,7 +248,13 @@ impl Core {
 
     /// Starts a keys command where its keys are.
     #[inline]
-    fn start_keys(&mut self, session: &mut Session, line: &Line<'_>, id: CommandId, route: Route) -> bool {
+    fn start_keys(
+        &mut self,
+        session: &mut Session,
+        line: &Line<'_>,
+        id: CommandId,
+        route: Route,
+    ) -> bool {
         let (shard, hash) = match route {
             Route::One { shard, hash } => (shard, hash),
             Route::Anywhere => (self.place.index, 0),
@@ -343,7 +367,8 @@ impl Session {
 
     /// It has lines that may be run.
     pub(super) fn can_go_on(&self) -> bool {
-        self.may_run() && (!self.queued.is_empty() || (self.lines_wait && self.slots.len() < UNDER_WAY_MAX))
+        self.may_run()
+            && (!self.queued.is_empty() || (self.lines_wait && self.slots.len() < UNDER_WAY_MAX))
     }
 
     /// The ticket that [`Session::pend`] would give.

@@ -33,9 +33,17 @@ impl Core {
 
     /// Why the line must not run, if so: arity, then authentication.
     #[cold]
-    pub(super) fn refusal(&self, session: &Session, command: &Command, line: &Line<'_>) -> Option<String> {
+    pub(super) fn refusal(
+        &self,
+        session: &Session,
+        command: &Command,
+        line: &Line<'_>,
+    ) -> Option<String> {
         if !command.arity_holds(line.len()) {
-            return Some(format!("ERR wrong number of arguments for '{}' command", command.name));
+            return Some(format!(
+                "ERR wrong number of arguments for '{}' command",
+                command.name
+            ));
         }
         if !session.client.authenticated && !command.has(flag::NO_AUTH) {
             return Some("NOAUTH Authentication required.".into());
@@ -155,7 +163,9 @@ impl Core {
         let over_hard = limit.hard_bytes > 0 && unread >= limit.hard_bytes;
         let mut over_soft = limit.soft_bytes > 0 && unread >= limit.soft_bytes;
         if over_soft {
-            let since = *session.over_soft_limit_since.get_or_insert(self.now.wall_ms());
+            let since = *session
+                .over_soft_limit_since
+                .get_or_insert(self.now.wall_ms());
             over_soft = self.now.wall_ms() - since > limit.soft_seconds as i64 * 1000;
         } else {
             session.over_soft_limit_since = None;
@@ -198,7 +208,11 @@ impl Core {
                 continue;
             };
             let idle_ms = self.now.wall_ms() - session.client.active_ms;
-            if timeout_ms > 0 && idle_ms > timeout_ms && session.under_way() == 0 && !session.client.monitor {
+            if timeout_ms > 0
+                && idle_ms > timeout_ms
+                && session.under_way() == 0
+                && !session.client.monitor
+            {
                 session.client.close(Close::Now);
             }
             self.check_output_limit(&mut session);
@@ -221,10 +235,16 @@ impl Core {
 
     /// What the slow log keeps of a line that took `ns`, its client left out: that is known where its session is.
     #[cold]
-    pub(super) fn slow_entry(&mut self, id: CommandId, line: &Line<'_>, ns: u64) -> Option<SlowEntry> {
+    pub(super) fn slow_entry(
+        &mut self,
+        id: CommandId,
+        line: &Line<'_>,
+        ns: u64,
+    ) -> Option<SlowEntry> {
         let command = self.registry.get(id).command;
         self.note_spike(command, ns);
-        let kept = ns >= threshold_ns(self.config.slowlog_log_slower_than, 1_000) && !command.has(flag::SKIP_SLOWLOG);
+        let kept = ns >= threshold_ns(self.config.slowlog_log_slower_than, 1_000)
+            && !command.has(flag::SKIP_SLOWLOG);
         kept.then(|| SlowEntry {
             wall_us: self.now.wall_us,
             duration_us: ns / 1000,
@@ -245,19 +265,28 @@ impl Core {
     }
 
     fn keep_slow(&mut self, entry: SlowEntry) {
-        self.stats.slow.push(entry, self.config.slowlog_max_len as usize);
+        self.stats
+            .slow
+            .push(entry, self.config.slowlog_max_len as usize);
     }
 
     fn note_spike(&mut self, command: &Command, ns: u64) {
         let threshold_ms = self.config.latency_monitor_threshold;
         if threshold_ms > 0 && ns >= threshold_ns(threshold_ms as i64, 1_000_000) {
-            let event = if command.has(flag::FAST) { "fast-command" } else { "command" };
+            let event = if command.has(flag::FAST) {
+                "fast-command"
+            } else {
+                "command"
+            };
             self.stats.latency_spike(event, ns, self.now.wall_ms());
         }
     }
 }
 
 fn clipped(bytes: &[u8], max: usize) -> &[u8] {
-    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(bytes.len());
     &bytes[..end.min(max)]
 }

@@ -223,7 +223,9 @@ impl Session {
         }
         if self.staged_live == 0 {
             self.staged.clear();
-        } else if self.staged.len() > STAGED_BYTES_COMPACT && self.staged_live * 2 < self.staged.len() {
+        } else if self.staged.len() > STAGED_BYTES_COMPACT
+            && self.staged_live * 2 < self.staged.len()
+        {
             self.compact();
         }
     }
@@ -248,7 +250,11 @@ impl Session {
             + self.out.memory_bytes()
             + self.staged.memory_bytes()
             + self.slots.capacity() * size_of::<Slot>()
-            + self.queued.iter().map(OwnedLine::memory_bytes).sum::<usize>()
+            + self
+                .queued
+                .iter()
+                .map(OwnedLine::memory_bytes)
+                .sum::<usize>()
             + self.client.name.len()
             + self.client.addr.len()
             + self.client.laddr.len()

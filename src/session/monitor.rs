@@ -62,7 +62,11 @@ impl Core {
 /// A line as MONITOR shows it: `+1339518083.107412 [0 127.0.0.1:60866] "keys" "*"`.
 fn format_line(wall_us: i64, client: &Client, line: &Line<'_>) -> Vec<u8> {
     let mut text = Vec::with_capacity(64);
-    let addr = if client.unix { format!("unix:{}", client.laddr) } else { client.addr.to_string() };
+    let addr = if client.unix {
+        format!("unix:{}", client.laddr)
+    } else {
+        client.addr.to_string()
+    };
     // Writing to a Vec cannot fail.
     let _ = write!(
         text,

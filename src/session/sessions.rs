@@ -107,7 +107,9 @@ impl Sessions {
 
     /// All sessions that are in their place.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
-        self.slots.iter_mut().filter_map(|slot| slot.session.as_deref_mut())
+        self.slots
+            .iter_mut()
+            .filter_map(|slot| slot.session.as_deref_mut())
     }
 
     fn ids(&self, wanted: impl Fn(&Session) -> bool) -> Vec<SessionId> {
@@ -137,7 +139,9 @@ impl Sessions {
         let end = (self.swept + self.slots.len().div_ceil(10)).min(self.slots.len());
         let part = &self.slots[self.swept..end];
         self.swept = end;
-        part.iter().filter_map(|slot| Some(slot.session.as_ref()?.id)).collect()
+        part.iter()
+            .filter_map(|slot| Some(slot.session.as_ref()?.id))
+            .collect()
     }
 
     /// Memory of all sessions.

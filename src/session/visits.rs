@@ -72,7 +72,10 @@ impl Core {
     /// Sessions that a visit marked for closing are handed to the owner of the sockets.
     fn close_marked(&mut self) {
         for id in self.sessions.marked() {
-            let mut session = self.sessions.take(id).expect("a marked session is in its place");
+            let mut session = self
+                .sessions
+                .take(id)
+                .expect("a marked session is in its place");
             self.touch(&mut session);
             self.sessions.put(session);
         }
@@ -80,7 +83,10 @@ impl Core {
 
     /// A core answered. When it was the last, the reply is made.
     pub(super) fn visit_answered(&mut self, id: u64, from: usize, part: Part) {
-        let pending = self.visits.get_mut(&id).expect("a visit waits for its answers");
+        let pending = self
+            .visits
+            .get_mut(&id)
+            .expect("a visit waits for its answers");
         pending.parts[from - pending.first] = Some(part);
         pending.missing -= 1;
         if pending.missing > 0 {

@@ -11,7 +11,9 @@ pub mod reserve;
 
 use reserve::{ClaimId, Claimant, Reservations};
 
-use crate::command::{CommandId, Cx, Effects, KeyRef, Place, Registry, Run, Spread, Switches, flag};
+use crate::command::{
+    CommandId, Cx, Effects, KeyRef, Place, Registry, Run, Spread, Switches, flag,
+};
 use crate::config::Config;
 use crate::keyspace::{Key, Keyspace, OwnedEntry};
 use crate::mesh::{Claim, Head, LentKey, OwnedLine};
@@ -90,17 +92,30 @@ impl Shard {
             return true;
         }
         let claim = self.claim_of(registry, head.command, head.db as usize, line);
-        self.reservations.admits(&claim.keys, claim.whole, claim.write)
+        self.reservations
+            .admits(&claim.keys, claim.whole, claim.write)
     }
 
     /// Keeps a line of `core` until its keys are free.
     pub fn wait(&mut self, registry: &Registry, core: usize, line: OwnedLine) {
-        let claim = self.claim_of(registry, line.head.command, line.head.db as usize, &line.line());
-        self.reservations.claim(claim, Claimant::Line(core, Box::new(line)));
+        let claim = self.claim_of(
+            registry,
+            line.head.command,
+            line.head.db as usize,
+            &line.line(),
+        );
+        self.reservations
+            .claim(claim, Claimant::Line(core, Box::new(line)));
     }
 
     /// What the line would reserve.
-    fn claim_of(&mut self, registry: &Registry, command: CommandId, db: usize, line: &Line<'_>) -> Claim {
+    fn claim_of(
+        &mut self,
+        registry: &Registry,
+        command: CommandId,
+        db: usize,
+        line: &Line<'_>,
+    ) -> Claim {
         let command = registry.get(command).command;
         self.keys.clear();
         self.marks.clear();
@@ -129,7 +144,11 @@ impl Shard {
         };
         self.effects.reset();
         self.keyspace.set_touch(!head.no_touch);
-        let proto = if head.resp3 { Proto::Resp3 } else { Proto::Resp2 };
+        let proto = if head.resp3 {
+            Proto::Resp3
+        } else {
+            Proto::Resp2
+        };
         let mut cx = Cx {
             line,
             reply: Reply::new(out, proto),

@@ -101,7 +101,10 @@ impl Reservations {
 
     /// Adds a claim. It comes out of [`Reservations::next_ready`] once it holds everything.
     pub fn claim(&mut self, claim: Claim, claimant: Claimant) {
-        debug_assert!(claim.keys.is_sorted_by(|a, b| a < b), "a claim's keys are sorted and distinct");
+        debug_assert!(
+            claim.keys.is_sorted_by(|a, b| a < b),
+            "a claim's keys are sorted and distinct"
+        );
         if self.barrier.is_some() {
             self.behind.push_back((claim, claimant));
             return;
@@ -146,7 +149,9 @@ impl Reservations {
 
     /// Gives back what a granted claim held.
     pub fn release(&mut self, id: ClaimId) {
-        let pending = self.pending[id.0 as usize].take().expect("a claim is released once");
+        let pending = self.pending[id.0 as usize]
+            .take()
+            .expect("a claim is released once");
         debug_assert!(pending.missing == 0 && pending.claimant.is_none());
         self.free.push(id.0);
         self.live -= 1;
@@ -173,7 +178,10 @@ impl Reservations {
     /// Takes a claim out of a key's queue and passes the key on.
     fn leave(&mut self, mark: u64, id: u32) {
         let queue = self.queues.get_mut(&mark).expect("a held key has a queue");
-        let at = queue.iter().position(|waiting| waiting.id == id).expect("a holder stands in its queue");
+        let at = queue
+            .iter()
+            .position(|waiting| waiting.id == id)
+            .expect("a holder stands in its queue");
         queue.remove(at);
         if queue.is_empty() {
             self.queues.remove(&mark);
@@ -182,7 +190,11 @@ impl Reservations {
         let mut gained = Vec::new();
         let mut readers_only = true;
         for (place, waiting) in queue.iter_mut().enumerate() {
-            let may = if waiting.write { place == 0 } else { readers_only };
+            let may = if waiting.write {
+                place == 0
+            } else {
+                readers_only
+            };
             readers_only &= !waiting.write;
             if !may {
                 break;
@@ -198,7 +210,9 @@ impl Reservations {
     }
 
     fn gained(&mut self, id: u32) {
-        let pending = self.pending[id as usize].as_mut().expect("a waiting claim is pending");
+        let pending = self.pending[id as usize]
+            .as_mut()
+            .expect("a waiting claim is pending");
         pending.missing -= 1;
         if pending.missing == 0 {
             let claimant = pending.claimant.take().expect("a claim becomes ready once");
@@ -232,10 +246,12 @@ mod tests {
     }
 
     fn ready(reservations: &mut Reservations) -> Option<(ClaimId, u64)> {
-        reservations.next_ready().map(|(id, claimant)| match claimant {
-            Claimant::Txn(txn) => (id, txn.number),
-            Claimant::Line(..) => unreachable!(),
-        })
+        reservations
+            .next_ready()
+            .map(|(id, claimant)| match claimant {
+                Claimant::Txn(txn) => (id, txn.number),
+                Claimant::Line(..) => unreachable!(),
+            })
     }
 
     #[test]

@@ -128,7 +128,9 @@ mod tests {
     #[test]
     fn buckets_are_continuous_and_narrow() {
         let mut last = 0;
-        for value in (0..5000u64).chain((13..40).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 77])) {
+        for value in
+            (0..5000u64).chain((13..40).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 77]))
+        {
             let index = index_of(value);
             assert!(index >= last || value < 5000, "index falls at {value}");
             if value < 5000 {
@@ -136,7 +138,11 @@ mod tests {
                 last = index;
             }
             let highest = highest_of(index);
-            assert!(highest >= value && index_of(highest) == index && index_of(highest + 1) == index + 1);
+            assert!(
+                highest >= value
+                    && index_of(highest) == index
+                    && index_of(highest + 1) == index + 1
+            );
             assert!((highest - value) as f64 <= value as f64 * 0.008 + 1.0);
         }
     }
@@ -173,7 +179,11 @@ mod tests {
 
     #[test]
     fn merging_adds() {
-        let (mut a, mut b, mut both) = (Histogram::default(), Histogram::default(), Histogram::default());
+        let (mut a, mut b, mut both) = (
+            Histogram::default(),
+            Histogram::default(),
+            Histogram::default(),
+        );
         for value in [3, 70_000, 12] {
             a.record(value);
             both.record(value);

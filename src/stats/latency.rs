@@ -76,7 +76,11 @@ impl Spikes {
     /// The statistics of the samples.
     pub fn summary(&self, now_s: i64) -> Summary {
         let count = self.samples.len().max(1);
-        let values = || self.samples.iter().map(|sample| u64::from(sample.latency_ms));
+        let values = || {
+            self.samples
+                .iter()
+                .map(|sample| u64::from(sample.latency_ms))
+        };
         let mean = values().sum::<u64>() / count as u64;
         let deviation = values().map(|value| value.abs_diff(mean)).sum::<u64>() / count as u64;
         let oldest = self.samples.front().map_or(now_s, |sample| sample.at_s);
@@ -125,7 +129,12 @@ impl LatencyMonitor {
     pub fn merge(&mut self, other: &LatencyMonitor) {
         for (event, theirs) in &other.events {
             let ours = self.events.entry(event).or_default();
-            let mut all: Vec<Sample> = ours.samples.iter().chain(&theirs.samples).copied().collect();
+            let mut all: Vec<Sample> = ours
+                .samples
+                .iter()
+                .chain(&theirs.samples)
+                .copied()
+                .collect();
             all.sort_by_key(|sample| sample.at_s);
             let worst_ms = ours.worst_ms.max(theirs.worst_ms);
             *ours = Spikes::default();
@@ -150,10 +159,16 @@ mod tests {
             monitor.add("command", sample(at, ms));
         }
         let (_, spikes) = monitor.event(b"COMMAND").expect("it has spikes");
-        assert_eq!(spikes.samples().collect::<Vec<_>>(), [sample(1, 9), sample(2, 3)]);
+        assert_eq!(
+            spikes.samples().collect::<Vec<_>>(),
+            [sample(1, 9), sample(2, 3)]
+        );
         assert_eq!((spikes.worst_ms, spikes.last()), (9, Some(sample(2, 3))));
         let summary = spikes.summary(5);
-        assert_eq!((summary.mean_ms, summary.deviation_ms, summary.period_s), (6, 3, 2.0));
+        assert_eq!(
+            (summary.mean_ms, summary.deviation_ms, summary.period_s),
+            (6, 3, 2.0)
+        );
         assert!(monitor.reset(b"command") && !monitor.reset(b"command"));
     }
 

@@ -216,7 +216,12 @@ impl CoreStats {
     pub fn tick(&mut self, mono_ns: u64, memory_bytes: u64) {
         self.memory_peak_bytes = self.memory_peak_bytes.max(memory_bytes);
         let totals = &self.totals;
-        let values = [totals.commands, totals.net_in_bytes, totals.net_out_bytes, totals.turns];
+        let values = [
+            totals.commands,
+            totals.net_in_bytes,
+            totals.net_out_bytes,
+            totals.turns,
+        ];
         let rates = &mut self.rates;
         if let Some(last_ns) = rates.last_ns {
             let elapsed_ns = mono_ns.saturating_sub(last_ns);
@@ -254,8 +259,12 @@ impl CoreStats {
         self.totals.merge(&other.totals);
         self.latency.merge(&other.latency);
         self.memory_peak_bytes += other.memory_peak_bytes;
-        self.query_buffer_peak_bytes = self.query_buffer_peak_bytes.max(other.query_buffer_peak_bytes);
-        self.output_buffer_peak_bytes = self.output_buffer_peak_bytes.max(other.output_buffer_peak_bytes);
+        self.query_buffer_peak_bytes = self
+            .query_buffer_peak_bytes
+            .max(other.query_buffer_peak_bytes);
+        self.output_buffer_peak_bytes = self
+            .output_buffer_peak_bytes
+            .max(other.output_buffer_peak_bytes);
         for (ours, theirs) in self.commands.iter_mut().zip(&other.commands) {
             ours.calls += theirs.calls;
             ours.ns += theirs.ns;
@@ -273,7 +282,8 @@ impl CoreStats {
         }
         for (ours, theirs) in self.rates.samples.iter_mut().zip(&other.rates.samples) {
             for (place, sample) in ours.iter_mut().enumerate() {
-                let place = (other.rates.next + place + RATE_SAMPLES - self.rates.next) % RATE_SAMPLES;
+                let place =
+                    (other.rates.next + place + RATE_SAMPLES - self.rates.next) % RATE_SAMPLES;
                 *sample += theirs[place];
             }
         }
@@ -291,7 +301,10 @@ impl CoreStats {
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        let histograms = self.commands.iter().filter_map(|stats| stats.histogram.as_ref());
+        let histograms = self
+            .commands
+            .iter()
+            .filter_map(|stats| stats.histogram.as_ref());
         self.commands.capacity() * size_of::<CommandStats>()
             + histograms
                 .map(|histogram| histogram.heap_bytes() + size_of::<Histogram>())
@@ -324,8 +337,14 @@ mod tests {
         stats.record(2, 10, false);
         assert_eq!(stats.totals.commands, 3);
         let get = &stats.commands()[1];
-        assert_eq!((get.calls, get.ns, get.failed, get.rejected), (2, 4000, 1, 0));
-        assert_eq!(get.histogram.as_ref().map(|histogram| histogram.total()), Some(2));
+        assert_eq!(
+            (get.calls, get.ns, get.failed, get.rejected),
+            (2, 4000, 1, 0)
+        );
+        assert_eq!(
+            get.histogram.as_ref().map(|histogram| histogram.total()),
+            Some(2)
+        );
         assert!(stats.commands()[2].histogram.is_none());
     }
 
@@ -350,7 +369,10 @@ mod tests {
             stats.record(0, 1, false);
             stats.tick(tick * 100_000_000, 3);
         }
-        assert_eq!((stats.rate(Rate::NetIn), stats.rate(Rate::Commands)), (1000, 10));
+        assert_eq!(
+            (stats.rate(Rate::NetIn), stats.rate(Rate::Commands)),
+            (1000, 10)
+        );
         assert_eq!(stats.memory_peak_bytes, 5);
     }
 
@@ -365,8 +387,14 @@ mod tests {
         b.tick(0, 0);
         b.tick(1_000_000_000, 0);
         a.merge(&b);
-        assert_eq!((a.commands()[0].calls, a.commands()[0].ns, a.totals.errors), (2, 30, 3));
-        assert_eq!(a.errors().collect::<Vec<_>>(), [("ERR", 2), ("WRONGTYPE", 1)]);
+        assert_eq!(
+            (a.commands()[0].calls, a.commands()[0].ns, a.totals.errors),
+            (2, 30, 3)
+        );
+        assert_eq!(
+            a.errors().collect::<Vec<_>>(),
+            [("ERR", 2), ("WRONGTYPE", 1)]
+        );
         a.reset();
         assert_eq!(
             (a.totals, a.errors().len(), a.commands()[0].calls),

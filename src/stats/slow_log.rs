@@ -87,7 +87,11 @@ pub fn clip<'a>(args: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Box<[u8]>>
     let kept = if len > ARGS_MAX { ARGS_MAX - 1 } else { len };
     let mut clipped: Vec<Box<[u8]>> = args.take(kept).map(clip_arg).collect();
     if len > kept {
-        clipped.push(format!("... ({} more arguments)", len - kept).into_bytes().into());
+        clipped.push(
+            format!("... ({} more arguments)", len - kept)
+                .into_bytes()
+                .into(),
+        );
     }
     clipped
 }
@@ -105,12 +109,17 @@ fn clip_arg(arg: &[u8]) -> Box<[u8]> {
 pub fn merge(parts: Vec<Vec<SlowEntry>>, logged: u64, count: usize) -> Vec<(u64, SlowEntry)> {
     let mut entries: Vec<(usize, usize, SlowEntry)> = Vec::new();
     for (core, part) in parts.into_iter().enumerate() {
-        entries.extend(part.into_iter().enumerate().map(|(place, entry)| (core, place, entry)));
+        entries.extend(
+            part.into_iter()
+                .enumerate()
+                .map(|(place, entry)| (core, place, entry)),
+        );
     }
     entries.sort_by_key(|(core, place, entry)| std::cmp::Reverse((entry.wall_us, *core, *place)));
     entries.truncate(count);
     let ids = (0..logged).rev();
-    ids.zip(entries.into_iter().map(|(_, _, entry)| entry)).collect()
+    ids.zip(entries.into_iter().map(|(_, _, entry)| entry))
+        .collect()
 }
 
 #[cfg(test)]
@@ -148,7 +157,10 @@ mod tests {
         }
         assert_eq!((log.len(), log.logged()), (3, 5));
         let merged = merge(vec![log.newest(10)], log.logged(), 2);
-        let ids: Vec<_> = merged.iter().map(|(id, entry)| (*id, entry.wall_us)).collect();
+        let ids: Vec<_> = merged
+            .iter()
+            .map(|(id, entry)| (*id, entry.wall_us))
+            .collect();
         assert_eq!(ids, [(4, 4), (3, 3)]);
         log.reset();
         log.push(entry(9), 3);
@@ -161,7 +173,10 @@ mod tests {
     fn cores_read_as_one_log() {
         let parts = vec![vec![entry(1), entry(4)], vec![entry(2), entry(3)]];
         let merged = merge(parts, 4, 3);
-        let seen: Vec<_> = merged.iter().map(|(id, entry)| (*id, entry.wall_us)).collect();
+        let seen: Vec<_> = merged
+            .iter()
+            .map(|(id, entry)| (*id, entry.wall_us))
+            .collect();
         assert_eq!(seen, [(3, 4), (2, 3), (1, 2)]);
     }
 }

@@ -8,7 +8,10 @@ use crate::resp::{Encoded, Output, Proto, Reply, merge as encoded};
 pub fn merge(how: Merge, proto: Proto, parts: &[(&Output, Vec<u32>)]) -> Output {
     let mut out = Output::default();
     let mut reply = Reply::new(&mut out, proto);
-    let replies: Vec<Encoded<'_>> = parts.iter().filter_map(|(part, _)| Encoded::first(part)).collect();
+    let replies: Vec<Encoded<'_>> = parts
+        .iter()
+        .filter_map(|(part, _)| Encoded::first(part))
+        .collect();
     match how {
         Merge::Sum => encoded::sum(&mut reply, &replies),
         Merge::Concat => encoded::concat(&mut reply, &replies),

@@ -89,7 +89,8 @@ impl Txn {
         let claims = parts
             .iter()
             .map(|part| {
-                let mut marks: Vec<u64> = part.keys.iter().map(|key| mark(key.db, key.hash)).collect();
+                let mut marks: Vec<u64> =
+                    part.keys.iter().map(|key| mark(key.db, key.hash)).collect();
                 marks.sort_unstable();
                 marks.dedup();
                 let claim = Claim {
@@ -122,7 +123,9 @@ impl Txn {
         self.missing = self.parts.len();
         let messages = self.parts.iter().map(|part| {
             let message = match self.spread {
-                Spread::Gather => Message::Lend(id, part.keys.iter().map(|key| self.lent_key(key)).collect()),
+                Spread::Gather => {
+                    Message::Lend(id, part.keys.iter().map(|key| self.lent_key(key)).collect())
+                }
                 _ => Message::Work(id, Box::new(self.part_line(part))),
             };
             (part.shard as usize, message)
@@ -145,9 +148,18 @@ impl Txn {
         let parts: Vec<(&Output, Vec<u32>)> = self
             .parts
             .iter()
-            .map(|part| (&part.reply, part.keys.iter().map(|key| key.order as u32).collect()))
+            .map(|part| {
+                (
+                    &part.reply,
+                    part.keys.iter().map(|key| key.order as u32).collect(),
+                )
+            })
             .collect();
-        let proto = if self.line.head.resp3 { Proto::Resp3 } else { Proto::Resp2 };
+        let proto = if self.line.head.resp3 {
+            Proto::Resp3
+        } else {
+            Proto::Resp2
+        };
         Some(merge::merge(merge, proto, &parts))
     }
 
@@ -179,7 +191,12 @@ impl Txn {
         let parts: Vec<(u16, Vec<LentKey>)> = self
             .parts
             .iter()
-            .map(|part| (part.shard, part.keys.iter().map(|key| self.lent_key(key)).collect()))
+            .map(|part| {
+                (
+                    part.shard,
+                    part.keys.iter().map(|key| self.lent_key(key)).collect(),
+                )
+            })
             .collect();
         parts
             .into_iter()
@@ -188,7 +205,10 @@ impl Txn {
                     writes: effects
                         .writes
                         .iter()
-                        .filter(|write| keys.iter().any(|key| key.db == write.db && key.key == write.key))
+                        .filter(|write| {
+                            keys.iter()
+                                .any(|key| key.db == write.db && key.key == write.key)
+                        })
                         .cloned()
                         .collect(),
                     ..Effects::default()
@@ -232,7 +252,11 @@ impl Txn {
         };
         head.hash = part.keys[0].hash;
         let len = line.len();
-        let args = std::iter::once(0).chain(part.keys.iter().flat_map(|key| key.arg..(key.arg + step).min(len)));
+        let args = std::iter::once(0).chain(
+            part.keys
+                .iter()
+                .flat_map(|key| key.arg..(key.arg + step).min(len)),
+        );
         OwnedLine::pick(head, &line, args)
     }
 }

@@ -31,10 +31,16 @@ pub fn count(bytes: &[u8]) -> u64 {
         }
         sixteens_count += ones_of(add(&mut eights, carry_eights[0], carry_eights[1]));
     }
-    let mut count = 16 * sixteens_count + 8 * ones_of(eights) + 4 * ones_of(fours) + 2 * ones_of(twos) + ones_of(ones);
+    let mut count = 16 * sixteens_count
+        + 8 * ones_of(eights)
+        + 4 * ones_of(fours)
+        + 2 * ones_of(twos)
+        + ones_of(ones);
     let mut words = blocks.remainder().chunks_exact(8);
     for chunk in &mut words {
-        count += ones_of(u64::from_ne_bytes(chunk.try_into().expect("a chunk of eight")));
+        count += ones_of(u64::from_ne_bytes(
+            chunk.try_into().expect("a chunk of eight"),
+        ));
     }
     for byte in words.remainder() {
         count += u64::from(byte.count_ones());
@@ -177,7 +183,10 @@ mod tests {
         let mut random = Random::new(9);
         for bytes in strings() {
             let bits = bytes.len() as u64 * 8;
-            assert_eq!(count(&bytes), (0..bits).filter(|&at| bit_at(&bytes, at)).count() as u64);
+            assert_eq!(
+                count(&bytes),
+                (0..bits).filter(|&at| bit_at(&bytes, at)).count() as u64
+            );
             for wanted in [false, true] {
                 let expected = (0..bits).find(|&at| bit_at(&bytes, at) == wanted);
                 assert_eq!(position(&bytes, wanted), expected);

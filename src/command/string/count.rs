@@ -21,7 +21,9 @@ pub(super) fn incrby(cx: &mut Cx<'_>) -> Done {
 
 pub(super) fn decrby(cx: &mut Cx<'_>) -> Done {
     let by = parse_i64(cx.line.arg(2)).ok_or(Fault::NotInteger)?;
-    let by = by.checked_neg().ok_or(Fault::text("ERR decrement would overflow"))?;
+    let by = by
+        .checked_neg()
+        .ok_or(Fault::text("ERR decrement would overflow"))?;
     add(cx, by)
 }
 
@@ -63,7 +65,8 @@ pub(super) fn incrbyfloat(cx: &mut Cx<'_>) -> Done {
     }
     let mut text = Vec::new();
     sum.format(&mut text);
-    cx.keyspace.set_string(cx.db, key, NewString::Text(&text), NewExpiry::Keep);
+    cx.keyspace
+        .set_string(cx.db, key, NewString::Text(&text), NewExpiry::Keep);
     wrote_string(cx, key, "incrbyfloat", found.is_some());
     // Another machine may round otherwise: a follower is told the result.
     cx.log(&[b"SET", key.bytes, &text, b"KEEPTTL"]);

@@ -24,7 +24,12 @@ pub(super) enum Expiry {
 
 impl Expiry {
     /// The moment, milliseconds since 1970. KEEPTTL and PERSIST name none.
-    pub(super) fn deadline(self, line: &Line<'_>, now_ms: i64, command: &str) -> Result<i64, Fault> {
+    pub(super) fn deadline(
+        self,
+        line: &Line<'_>,
+        now_ms: i64,
+        command: &str,
+    ) -> Result<i64, Fault> {
         let (at, unit_ms, base_ms) = match self {
             Expiry::InSeconds(at) => (at, 1000, now_ms),
             Expiry::InMilliseconds(at) => (at, 1, now_ms),
@@ -114,7 +119,10 @@ impl Options {
     /// One kind of expiry excludes the others; the same kind may come again, and the last one holds.
     fn expiry(&mut self, expiry: Expiry) -> Result<(), Fault> {
         let kind = std::mem::discriminant(&expiry);
-        if self.expiry.is_some_and(|before| std::mem::discriminant(&before) != kind) {
+        if self
+            .expiry
+            .is_some_and(|before| std::mem::discriminant(&before) != kind)
+        {
             return Err(Fault::Syntax);
         }
         self.expiry = Some(expiry);

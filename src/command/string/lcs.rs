@@ -64,7 +64,13 @@ impl<'a> Table<'a> {
             }
         }
         let len = level.iter().map(|level| level.count_zeros() as usize).sum();
-        Table { a, b, words, rows, len }
+        Table {
+            a,
+            b,
+            words,
+            rows,
+            len,
+        }
     }
 
     /// The length grows at column `column` (0 is the first byte of `b`) in the row of the first `row + 1` bytes of `a`.
@@ -133,7 +139,11 @@ impl Masks {
             }
             masks[(index[byte as usize] as usize - 1) * words + column / 64] |= 1 << (column % 64);
         }
-        Masks { words, index, masks }
+        Masks {
+            words,
+            index,
+            masks,
+        }
     }
 
     #[inline]
@@ -215,8 +225,12 @@ fn text_of(cx: &mut Cx<'_>, index: usize) -> Result<Bytes, Fault> {
     };
     match entry.string() {
         Ok(StringView::Shared(bytes)) => Ok(bytes.clone()),
-        Ok(other) => Ok(Bytes::copy_from_slice(other.with_bytes(&mut itoa::Buffer::new()))),
-        Err(_) => Err(Fault::text("ERR The specified keys must contain string values")),
+        Ok(other) => Ok(Bytes::copy_from_slice(
+            other.with_bytes(&mut itoa::Buffer::new()),
+        )),
+        Err(_) => Err(Fault::text(
+            "ERR The specified keys must contain string values",
+        )),
     }
 }
 

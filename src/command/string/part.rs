@@ -92,7 +92,9 @@ pub(super) fn getrange(cx: &mut Cx<'_>) -> Done {
     let range = first as usize..last as usize + 1;
     match value {
         StringView::Shared(bytes) => cx.reply.bulk_shared(&bytes.slice(range)),
-        other => cx.reply.bulk(&other.with_bytes(&mut itoa::Buffer::new())[range]),
+        other => cx
+            .reply
+            .bulk(&other.with_bytes(&mut itoa::Buffer::new())[range]),
     }
     Ok(())
 }
