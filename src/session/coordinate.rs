@@ -117,9 +117,12 @@ impl Core {
         &mut self,
         id: TxnId,
         entries: Vec<(LentKey, Option<OwnedEntry>)>,
-        _effects: Effects,
+        effects: Effects,
     ) {
         self.shard.take_back(entries);
+        if !effects.writes.is_empty() {
+            self.tell(&effects.writes);
+        }
         self.txn_release(id);
     }
 

@@ -585,6 +585,7 @@ impl Core {
         };
         let ran = self.shard.run(&mut env, head, *line, out);
         self.last_ticks = env.last_ticks;
+        self.after_run();
         ran
     }
 

@@ -14,6 +14,7 @@
 //! - Without slots the session has nothing under way anywhere.
 //! - A line that needs several shards, or that visits cores, starts when no slot is left, and the next line starts after it.
 
+mod after;
 mod coordinate;
 mod core;
 mod dispatch;
