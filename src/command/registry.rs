@@ -25,13 +25,9 @@ impl Folded {
         if name.len() > NAME_BYTES_MAX || name.is_empty() {
             return None;
         }
-        let mut bytes = [0u8; NAME_BYTES_MAX];
-        bytes[..name.len()].copy_from_slice(name);
         let mut words = [0u64; 3];
-        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-            *word = fold(u64::from_le_bytes(
-                chunk.try_into().expect("a chunk of eight"),
-            ));
+        for (word, chunk) in words.iter_mut().zip(name.chunks(8)) {
+            *word = fold(word_of(chunk));
         }
         Some(Folded(words))
     }
@@ -41,6 +37,21 @@ impl Folded {
         let [a, b, c] = self.0;
         let mixed = (a ^ b.rotate_left(29) ^ c.rotate_left(43)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 54) as usize & (SLOTS - 1)
+    }
+}
+
+/// One to eight bytes as a number, without a copy through memory: a command is found for every line.
+#[inline]
+fn word_of(bytes: &[u8]) -> u64 {
+    let four = |at: usize| u64::from(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
+    match bytes.len() {
+        0 => 0,
+        1 => u64::from(bytes[0]),
+        2 | 3 => {
+            let last = bytes.len() - 1;
+            u64::from(bytes[0]) | u64::from(bytes[1]) << 8 | u64::from(bytes[last]) << (8 * last)
+        }
+        len => four(0) | four(len - 4) << (8 * (len - 4)),
     }
 }
 

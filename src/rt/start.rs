@@ -101,6 +101,7 @@ where
         return Err(StartError::NoCores);
     }
     probe::probe(cores.len())?;
+    super::clock::calibrate_ticks();
     let cpus: Vec<usize> = cores.iter().filter_map(|core| core.cpu).collect();
     probe::check_cpus(&cpus)?;
     // Before the threads, which inherit the mask; restored when all of them are gone.

@@ -179,6 +179,7 @@ impl Segment {
             {
                 prefetch(entry.block());
                 prefetch(entry.block().wrapping_add(56));
+                prefetch(entry.block().wrapping_add(112));
                 return;
             }
             hits &= hits - 1;
