@@ -66,8 +66,8 @@ totals! {
     turn_ns,
     /// Nanoseconds spent in active expiry.
     expire_ns,
-    /// Slices of active expiry that ended at their time limit.
-    expire_time_cap_reached,
+    /// Changes of keys.
+    changes,
 }
 
 /// The counters of one command.
@@ -286,6 +286,23 @@ impl CoreStats {
                     (other.rates.next + place + RATE_SAMPLES - self.rates.next) % RATE_SAMPLES;
                 *sample += theirs[place];
             }
+        }
+    }
+
+    /// The counters alone, to be merged on another core: without the slow log and the latency monitor, and without the
+    /// histograms unless they are asked for.
+    pub fn snapshot(&self, histograms: bool) -> CoreStats {
+        let command = |stats: &CommandStats| CommandStats {
+            histogram: stats.histogram.clone().filter(|_| histograms),
+            ..*stats
+        };
+        CoreStats {
+            slow: SlowLog::default(),
+            latency: LatencyMonitor::default(),
+            commands: self.commands.iter().map(command).collect(),
+            errors: self.errors.clone(),
+            rates: self.rates.clone(),
+            ..*self
         }
     }
 

@@ -143,8 +143,8 @@ mod tests {
             &*clip([&long[..]].into_iter())[0],
             [&[b'x'; 128][..], b"... (2 more bytes)"].concat()
         );
-        assert_eq!(clip(vec![&b"a"[..]; 32].into_iter()).len(), 32);
-        let clipped = clip(vec![&b"a"[..]; 33].into_iter());
+        assert_eq!(clip([&b"a"[..]; 32].into_iter()).len(), 32);
+        let clipped = clip([&b"a"[..]; 33].into_iter());
         assert_eq!(clipped.len(), 32);
         assert_eq!(&*clipped[31], b"... (2 more arguments)");
     }
