@@ -196,6 +196,8 @@ pub struct Node {
     pub config_file: String,
     /// The kernel's name and release: `Linux 6.1.0 x86_64`.
     pub os: String,
+    /// How sockets are waited for: `io_uring` or `epoll`.
+    pub multiplexing_api: &'static str,
     /// The allocator's name and version.
     pub allocator: String,
     /// Data shards.
@@ -213,6 +215,10 @@ pub struct Switches {
     pub pause: Pause,
     /// Some session of the node is a MONITOR.
     pub monitored: bool,
+    /// Counts the changes of the parameters, so that two of them reach every core in one order.
+    pub config_version: u64,
+    /// DEBUG CHANGE-REPL-ID: what took the place of [`Node::replication_id`].
+    pub replication_id: Option<[u8; 40]>,
 }
 
 impl Default for Switches {
@@ -222,6 +228,8 @@ impl Default for Switches {
             deny_scripts_disabled: false,
             pause: Pause::Off,
             monitored: false,
+            config_version: 0,
+            replication_id: None,
         }
     }
 }

@@ -16,17 +16,24 @@
 
 pub mod bitmap;
 mod client;
+pub mod client_command;
+mod client_list;
+pub mod connection;
 pub mod cx;
 pub mod database;
 pub mod debug_keys;
+mod describe;
 pub mod expire;
 mod fault;
 pub mod generic;
+mod help;
 mod keys;
 pub mod object;
+mod protect;
 mod registry;
 pub mod scan;
 pub mod string;
+pub mod syntax;
 #[cfg(test)]
 pub mod testkit;
 
@@ -35,8 +42,11 @@ pub use cx::{
     ClientCx, Clients, CoreView, Cx, Effects, Flow, Node, Now, Os, Part, Pause, Place, Switches,
     Visit, Where, Write, class,
 };
+pub use describe::{CATEGORIES, KeyRange, key_flag_names};
 pub use fault::{Done, Fault};
+pub use help::help;
 pub use keys::{Begin, Find, KeyRef, KeySpec, key_flag};
+pub use protect::{check_protected, protected_action_allowed};
 pub use registry::{CommandId, Registered, Registry};
 
 /// Command flags, as COMMAND INFO names them.
@@ -119,6 +129,8 @@ pub mod category {
     pub const READ: u32 = 1 << 14;
     /// Writes, although no flag says so.
     pub const WRITE: u32 = 1 << 15;
+    /// For administrators, although no flag says so.
+    pub const ADMIN: u32 = 1 << 16;
 }
 
 /// The documentation groups of COMMAND DOCS.

@@ -350,6 +350,7 @@ fn describe(config_file: Option<&Path>, shards: usize, seed_a: u64, seed_b: u64)
             .map(|path| path.display().to_string())
             .unwrap_or_default(),
         os: sys::kernel_name(),
+        multiplexing_api: "epoll",
         allocator: sys::allocator_name(),
         shards,
     }
