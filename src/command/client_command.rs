@@ -1,0 +1,435 @@
+//! The CLIENT container.
+//!
+//! What concerns only the own connection is changed at once; LIST, KILL, PAUSE and UNPAUSE visit the cores.
+
+use super::client_list::{KillFilter, ListFilter, describe};
+use super::connection::{check_name, is_plain};
+use super::help::help;
+use super::{
+    ClientCx, Close, Command, Fault, Flow, Group, Pause, ReplyMode, Run, Where, category, flag,
+};
+use crate::base::number::parse_i64;
+
+const OWN: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE;
+const ADMIN: u32 = flag::ADMIN | OWN;
+
+/// The family's rows.
+pub const TABLE: &[Command] = &[Command {
+    group: Group::Connection,
+    since: "2.4.0",
+    complexity: "Depends on subcommand.",
+    summary: "A container for client connection commands.",
+    subcommands: SUBCOMMANDS,
+    ..Command::new("client", -2, 0, Run::Container)
+}];
+
+const SUBCOMMANDS: &[Command] = &[
+    Command {
+        since: "2.6.9",
+        summary: "Returns the name of the connection.",
+        ..row("client|getname", 2, OWN, getname)
+    },
+    Command {
+        since: "6.0.0",
+        summary: "Returns the client id to which the connection's tracking notifications are redirected.",
+        ..row("client|getredir", 2, OWN, getredir)
+    },
+    Command {
+        since: "5.0.0",
+        summary: "Returns helpful text about the different subcommands.",
+        ..row("client|help", 2, flag::LOADING | flag::STALE, client_help)
+    },
+    Command {
+        since: "5.0.0",
+        summary: "Returns the unique client id of the connection.",
+        ..row("client|id", 2, OWN, id)
+    },
+    Command {
+        since: "6.2.0",
+        summary: "Returns information about the connection.",
+        tips: &["nondeterministic_output"],
+        ..row("client|info", 2, OWN, info)
+    },
+    Command {
+        since: "2.4.0",
+        complexity: "O(N) where N is the number of client connections",
+        summary: "Terminates open connections.",
+        syntax: "<ip:port | <[ID client-id] | [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | [USER username] | \
+                 [ADDR ip:port] | [LADDR ip:port] | [SKIPME <YES | NO>] | [MAXAGE maxage]> [...]>",
+        ..row("client|kill", -3, ADMIN, kill)
+    },
+    Command {
+        since: "2.4.0",
+        complexity: "O(N) where N is the number of client connections",
+        summary: "Lists open connections.",
+        syntax: "[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]",
+        tips: &["nondeterministic_output"],
+        ..row("client|list", -2, ADMIN, list)
+    },
+    Command {
+        since: "7.0.0",
+        summary: "Sets the client eviction mode of the connection.",
+        syntax: "<ON | OFF>",
+        ..row("client|no-evict", 3, ADMIN, no_evict)
+    },
+    Command {
+        since: "7.2.0",
+        summary: "Controls whether commands sent by the client affect the access time of keys.",
+        syntax: "<ON | OFF>",
+        ..row("client|no-touch", 3, OWN, no_touch)
+    },
+    Command {
+        since: "2.9.50",
+        summary: "Suspends commands processing.",
+        syntax: "timeout [WRITE | ALL]",
+        ..row("client|pause", -3, ADMIN, pause)
+    },
+    Command {
+        since: "3.2.0",
+        summary: "Instructs the server whether to reply to commands.",
+        syntax: "<ON | OFF | SKIP>",
+        ..row("client|reply", 3, OWN, reply)
+    },
+    Command {
+        since: "7.2.0",
+        summary: "Sets information specific to the client or connection.",
+        syntax: "<LIB-NAME libname | LIB-VER libver>",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        ..row("client|setinfo", 4, OWN, setinfo)
+    },
+    Command {
+        since: "2.6.9",
+        summary: "Sets the connection name.",
+        syntax: "connection-name",
+        ..row("client|setname", 3, OWN, setname)
+    },
+    Command {
+        since: "6.2.0",
+        summary: "Returns information about server-assisted client-side caching for the connection.",
+        ..row("client|trackinginfo", 2, OWN, trackinginfo)
+    },
+    Command {
+        since: "6.2.0",
+        complexity: "O(N) Where N is the number of paused clients",
+        summary: "Resumes processing commands from paused clients.",
+        ..row("client|unpause", 2, ADMIN, unpause)
+    },
+];
+
+const fn row(name: &'static str, arity: i32, flags: u32, handler: super::ClientHandler) -> Command {
+    Command {
+        categories: category::CONNECTION,
+        group: Group::Connection,
+        ..Command::new(name, arity, flags, Run::Client(handler))
+    }
+}
+
+const HELP: &[&str] = &[
+    "GETREDIR",
+    "    Return the client ID we are redirecting to when tracking is enabled.",
+    "GETNAME",
+    "    Return the name of the current connection.",
+    "ID",
+    "    Return the ID of the current connection.",
+    "INFO",
+    "    Return information about the current client connection.",
+    "KILL <ip:port>",
+    "    Kill connection made from <ip:port>.",
+    "KILL <option> <value> [<option> <value> [...]]",
+    "    Kill connections. Options are:",
+    "    * ADDR (<ip:port>|<unixsocket>:0)",
+    "      Kill connections made from the specified address",
+    "    * LADDR (<ip:port>|<unixsocket>:0)",
+    "      Kill connections made to specified local address",
+    "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+    "      Kill connections by type.",
+    "    * USER <username>",
+    "      Kill connections authenticated by <username>.",
+    "    * SKIPME (YES|NO)",
+    "      Skip killing current connection (default: yes).",
+    "    * ID <client-id>",
+    "      Kill connections by client id.",
+    "    * MAXAGE <maxage>",
+    "      Kill connections older than the specified age.",
+    "LIST [options ...]",
+    "    Return information about client connections. Options:",
+    "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+    "      Return clients of specified type.",
+    "UNPAUSE",
+    "    Stop the current client pause, resuming traffic.",
+    "PAUSE <timeout> [WRITE|ALL]",
+    "    Suspend all, or just write, clients for <timeout> milliseconds.",
+    "REPLY (ON|OFF|SKIP)",
+    "    Control the replies sent to the current connection.",
+    "SETNAME <name>",
+    "    Assign the name <name> to the current connection.",
+    "SETINFO <option> <value>",
+    "    Set client meta attr. Options are:",
+    "    * LIB-NAME: the client lib name.",
+    "    * LIB-VER: the client lib version.",
+    "TRACKINGINFO",
+    "    Report tracking status for the current connection.",
+    "NO-EVICT (ON|OFF)",
+    "    Protect current client connection from eviction.",
+    "NO-TOUCH (ON|OFF)",
+    "    Will not touch LRU/LFU stats when this mode is on.",
+];
+
+fn client_help(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    help(&mut cx.reply, "CLIENT", HELP);
+    Ok(Flow::Done)
+}
+
+fn id(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    cx.reply.int(cx.client.id as i64);
+    Ok(Flow::Done)
+}
+
+fn getname(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    if cx.client.name.is_empty() {
+        cx.reply.null();
+    } else {
+        cx.reply.bulk(&cx.client.name);
+    }
+    Ok(Flow::Done)
+}
+
+fn setname(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    let name = cx.line.arg(2);
+    check_name(name)?;
+    cx.client.name = name.into();
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+fn setinfo(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    let (line, value) = (cx.line, cx.line.arg(3));
+    let option = String::from_utf8_lossy(line.arg(2));
+    let (is_name, is_version) = (line.is(2, "lib-name"), line.is(2, "lib-ver"));
+    if !is_name && !is_version {
+        return Err(Fault::text(format!("ERR Unrecognized option '{option}'")));
+    }
+    if !is_plain(value) {
+        return Err(Fault::text(format!(
+            "ERR {option} cannot contain spaces, newlines or special characters."
+        )));
+    }
+    if is_name {
+        cx.client.lib_name = value.into();
+    } else {
+        cx.client.lib_version = value.into();
+    }
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+fn info(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    let mut text = Vec::new();
+    describe(cx.client, cx.core.now.wall_ms(), &mut text);
+    text.push(b'\n');
+    cx.reply.verbatim("txt", &text);
+    Ok(Flow::Done)
+}
+
+fn list(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    let filter = ListFilter::parse(&cx.line)?;
+    Ok(Flow::visit(
+        Where::All,
+        move |core| {
+            let now_ms = core.now.wall_ms();
+            let mut lines: Vec<(u64, Vec<u8>)> = Vec::new();
+            core.clients.each(&mut |client| {
+                if filter.matches(client) {
+                    let mut line = Vec::new();
+                    describe(client, now_ms, &mut line);
+                    lines.push((client.id, line));
+                }
+            });
+            lines
+        },
+        |parts, cx| {
+            let mut lines: Vec<(u64, Vec<u8>)> = parts.into_iter().flatten().collect();
+            lines.sort_unstable_by_key(|(id, _)| *id);
+            let mut text = Vec::new();
+            for (_, line) in lines {
+                text.extend_from_slice(&line);
+                text.push(b'\n');
+            }
+            cx.reply.verbatim("txt", &text);
+            Ok(Flow::Done)
+        },
+    ))
+}
+
+fn kill(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    let own = cx.client.id;
+    let by_address = cx.line.len() == 3;
+    let filter = if by_address {
+        KillFilter {
+            addr: Some(cx.line.arg(2).into()),
+            ..KillFilter::default()
+        }
+    } else {
+        KillFilter::parse(&cx.line, own)?
+    };
+    Ok(Flow::visit(
+        Where::All,
+        move |core| {
+            let now_ms = core.now.wall_ms();
+            let mut killed = 0i64;
+            core.clients.each(&mut |client| {
+                if filter.matches(client, now_ms) {
+                    // Who kills itself gets its reply first.
+                    let how = if client.id == own {
+                        Close::AfterReply
+                    } else {
+                        Close::Now
+                    };
+                    client.close(how);
+                    killed += 1;
+                }
+            });
+            killed
+        },
+        move |parts, cx| {
+            let killed: i64 = parts.iter().sum();
+            match (by_address, killed) {
+                (false, _) => cx.reply.int(killed),
+                (true, 0) => return Err(Fault::text("ERR No such client")),
+                (true, _) => cx.reply.ok(),
+            }
+            Ok(Flow::Done)
+        },
+    ))
+}
+
+fn pause(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    let line = cx.line;
+    let writes_only = match line.len() {
+        3 => false,
+        4 if line.is(3, "WRITE") => true,
+        4 if line.is(3, "ALL") => false,
+        4 => return Err(Fault::text("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+        _ => return Err(Fault::Syntax),
+    };
+    let ms = parse_i64(line.arg(2))
+        .ok_or_else(|| Fault::text("ERR timeout is not an integer or out of range"))?;
+    if ms < 0 {
+        return Err(Fault::text("ERR timeout is negative"));
+    }
+    let now_ms = cx.core.now.wall_ms();
+    let until = now_ms
+        .checked_add(ms)
+        .ok_or_else(|| Fault::text("ERR timeout is out of range"))?;
+    let wanted = if writes_only {
+        Pause::Write(until)
+    } else {
+        Pause::All(until)
+    };
+    Ok(Flow::visit(
+        Where::All,
+        move |core| core.switches.pause = stricter(core.switches.pause, wanted, now_ms),
+        |_, cx| {
+            cx.reply.ok();
+            Ok(Flow::Done)
+        },
+    ))
+}
+
+/// A pause added to the one that holds: whatever stops more, until the later of the two ends.
+fn stricter(held: Pause, wanted: Pause, now_ms: i64) -> Pause {
+    let (Pause::Write(until) | Pause::All(until)) = wanted else {
+        return held;
+    };
+    match (held, wanted) {
+        (Pause::All(old), _) if old > now_ms => Pause::All(old.max(until)),
+        (Pause::Write(old), Pause::All(_)) if old > now_ms => Pause::All(old.max(until)),
+        (Pause::Write(old), _) if old > now_ms => Pause::Write(old.max(until)),
+        _ => wanted,
+    }
+}
+
+fn unpause(_: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    Ok(Flow::visit(
+        Where::All,
+        |core| core.switches.pause = Pause::Off,
+        |_, cx| {
+            cx.reply.ok();
+            Ok(Flow::Done)
+        },
+    ))
+}
+
+fn reply(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    let line = cx.line;
+    if line.is(2, "ON") {
+        cx.client.reply_mode = ReplyMode::On;
+        cx.reply.ok();
+    } else if line.is(2, "OFF") {
+        cx.client.reply_mode = ReplyMode::Off;
+    } else if line.is(2, "SKIP") {
+        if cx.client.reply_mode != ReplyMode::Off {
+            cx.client.reply_mode = ReplyMode::SkipNext;
+        }
+    } else {
+        return Err(Fault::Syntax);
+    }
+    Ok(Flow::Done)
+}
+
+/// The argument at 2 as a switch.
+fn on_or_off(cx: &ClientCx<'_, '_>) -> Result<bool, Fault> {
+    if cx.line.is(2, "ON") {
+        Ok(true)
+    } else if cx.line.is(2, "OFF") {
+        Ok(false)
+    } else {
+        Err(Fault::Syntax)
+    }
+}
+
+fn no_evict(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    cx.client.no_evict = on_or_off(cx)?;
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+fn no_touch(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    cx.client.no_touch = on_or_off(cx)?;
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+fn getredir(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    cx.reply.int(-1);
+    Ok(Flow::Done)
+}
+
+fn trackinginfo(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    cx.reply.map(3);
+    cx.reply.bulk(b"flags");
+    cx.reply.set(1);
+    cx.reply.bulk(b"off");
+    cx.reply.bulk(b"redirect");
+    cx.reply.int(-1);
+    cx.reply.bulk(b"prefixes");
+    cx.reply.empty_array();
+    Ok(Flow::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_never_gets_weaker() {
+        assert_eq!(stricter(Pause::Off, Pause::Write(5), 0), Pause::Write(5));
+        assert_eq!(stricter(Pause::All(9), Pause::Write(5), 0), Pause::All(9));
+        assert_eq!(stricter(Pause::Write(9), Pause::All(5), 0), Pause::All(9));
+        assert_eq!(
+            stricter(Pause::Write(3), Pause::Write(5), 0),
+            Pause::Write(5)
+        );
+        assert_eq!(stricter(Pause::All(3), Pause::Write(9), 4), Pause::Write(9));
+    }
+}
