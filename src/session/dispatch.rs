@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{Blocked, Core, Session};
-use crate::command::{ClientCx, ClientHandler, Close, CommandId, Flow, ReplyMode, Run};
+use crate::command::{ClientCx, ClientHandler, Close, CommandId, Flow, ReplyMode, Run, flag};
 use crate::mesh::{Head, OwnedLine, Ticket};
 use crate::resp::{Arguments, Line, Output, Parsed, Proto, ProtocolError, Reply};
 use crate::txn::Route;
@@ -202,7 +202,10 @@ impl Core {
         let registry = self.registry;
         let registered = registry.get(id);
         let command = registered.command;
-        if !command.arity_holds(line.len()) || !session.client.authenticated {
+        if !command.arity_holds(line.len())
+            || !session.client.authenticated
+            || command.has(flag::PROTECTED)
+        {
             if let Some(refusal) = self.refusal(session, command, line) {
                 self.reject(session, id, &refusal);
                 return true;
@@ -214,6 +217,7 @@ impl Core {
             self.wait_for_turn(session);
             return false;
         }
+        session.client.last_command = Some(command);
         let started = match command.run {
             Run::Keys(..) => {
                 let route = match route {
@@ -231,7 +235,6 @@ impl Core {
         if !started {
             return false;
         }
-        session.client.last_command = Some(command);
         session.client.commands += 1;
         if self.monitored {
             self.feed_monitors(&session.client, command, line);
@@ -303,6 +306,7 @@ impl Core {
         out.clear();
         let mut failed = false;
         let mut code = None;
+        let was_monitor = session.client.monitor;
         let flow = {
             let mut view = self.view();
             let mut cx = ClientCx {
@@ -323,6 +327,11 @@ impl Core {
         };
         if let Some(fault) = code {
             self.stats.error(crate::shard::error_code(fault.as_str()));
+        }
+        match (was_monitor, session.client.monitor) {
+            (false, true) => self.monitors_changed(1),
+            (true, false) => self.monitors_changed(-1),
+            _ => {}
         }
         let ticks = (self.ticks)();
         let ns = ticks.saturating_sub(self.last_ticks);

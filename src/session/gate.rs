@@ -2,7 +2,7 @@
 //! takes on changed parameters.
 
 use super::{Core, Session, SessionId};
-use crate::command::{Client, Close, Command, CommandId, Pause, flag};
+use crate::command::{Client, Close, Command, CommandId, Pause, check_protected, flag};
 use crate::config::EvictionPolicy;
 use crate::keyspace::AccessPolicy;
 use crate::mesh::Ticket;
@@ -31,7 +31,7 @@ impl Core {
         refused.then_some(PROTECTED_MODE)
     }
 
-    /// Why the line must not run, if so: arity, then authentication.
+    /// Why the line must not run, if so: arity, then protected commands, then authentication.
     #[cold]
     pub(super) fn refusal(
         &self,
@@ -44,6 +44,9 @@ impl Core {
                 "ERR wrong number of arguments for '{}' command",
                 command.name
             ));
+        }
+        if let Err(fault) = check_protected(command, &self.config, &session.client) {
+            return Some(fault.as_str().into());
         }
         if !session.client.authenticated && !command.has(flag::NO_AUTH) {
             return Some("NOAUTH Authentication required.".into());
