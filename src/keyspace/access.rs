@@ -1,7 +1,5 @@
 //! The access clock of entries: when a key was used (LRU), or how often (LFU), in 24 bits as Redis keeps it.
 
-use crate::base::random::Random;
-
 /// Counter of a new key, so that it is not evicted before it had a chance.
 const LFU_INIT: u32 = 5;
 
@@ -25,7 +23,7 @@ pub(super) struct AccessClock {
     pub(super) policy: AccessPolicy,
     seconds: u32,
     minutes: u32,
-    random: Random,
+    random: u64,
 }
 
 impl AccessClock {
@@ -34,7 +32,7 @@ impl AccessClock {
             policy: AccessPolicy::Lru,
             seconds: 0,
             minutes: 0,
-            random: Random::new(seed),
+            random: seed | 1,
         }
     }
 
@@ -63,7 +61,7 @@ impl AccessClock {
                 if counter < 255 {
                     let base = counter.saturating_sub(LFU_INIT);
                     let odds = u64::from(base) * u64::from(log_factor) + 1;
-                    if self.random.below(odds) == 0 {
+                    if self.next_random().is_multiple_of(odds) {
                         counter += 1;
                     }
                 }
@@ -87,6 +85,13 @@ impl AccessClock {
     /// Seconds since the last use (LRU).
     pub(super) fn idle_seconds(&self, access: u32) -> u64 {
         u64::from(self.seconds.wrapping_sub(access) & 0xFF_FFFF)
+    }
+
+    fn next_random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random >> 11
     }
 }
 

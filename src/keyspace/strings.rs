@@ -5,8 +5,7 @@ use std::ops::{Deref, DerefMut};
 use bytes::{Bytes, BytesMut};
 
 use super::{Entry, Key, Keyspace, WrongType};
-use crate::base::number::parse_i64;
-use crate::structures::entry::{BigString, INLINE_VALUE_BYTES_MAX, StringView};
+use crate::structures::entry::{BigString, INLINE_VALUE_BYTES_MAX, StringView, canonical_integer};
 use crate::structures::table::Place;
 
 /// The longest text that may be an integer.
@@ -210,8 +209,8 @@ impl Keyspace {
 #[inline]
 fn with_integer(value: NewString<'_>) -> NewString<'_> {
     let integer = match &value {
-        NewString::Bytes(bytes) if bytes.len() <= INTEGER_BYTES_MAX => parse_i64(bytes),
-        NewString::Shared(bytes) if bytes.len() <= INTEGER_BYTES_MAX => parse_i64(bytes),
+        NewString::Bytes(bytes) if bytes.len() <= INTEGER_BYTES_MAX => canonical_integer(bytes),
+        NewString::Shared(bytes) if bytes.len() <= INTEGER_BYTES_MAX => canonical_integer(bytes),
         _ => None,
     };
     integer.map_or(value, NewString::Int)

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
-use shardine::base::random::Random;
 use shardine::keyspace::{
     AccessPolicy, Entry, ExpiryPolicy, Key, KeyHasher, Keyspace, NewExpiry, NewString, StringView,
 };
 
-use super::{chance, random, rounds};
+use super::{Random, rounds};
 
 const DATABASES: usize = 3;
 const HASHER: KeyHasher = KeyHasher::from_seeds([5, 6, 7, 8]);
@@ -55,8 +54,8 @@ type Model = BTreeMap<Vec<u8>, Value>;
 
 fn random_value(random: &mut Random) -> Vec<u8> {
     let length = [0, 1, 20, 44, 45, 200, 300, 1024, 1025, 5000][random.below(10) as usize];
-    if chance(random, 30) {
-        (random.next_u64() as i64 >> random.below(64))
+    if random.chance(30) {
+        (random.next() as i64 >> random.below(64))
             .to_string()
             .into_bytes()
     } else {
@@ -70,7 +69,7 @@ fn random_key(random: &mut Random) -> Vec<u8> {
 
 #[test]
 fn keyspace_behaves_as_maps() {
-    let mut random = random();
+    let mut random = Random::from_env();
     for _ in 0..rounds() {
         run(&mut random);
     }
@@ -103,7 +102,7 @@ fn run(random: &mut Random) {
                 }
             }
             66..76 => {
-                let at = chance(random, 70).then(|| now + random.below(3_000) as i64);
+                let at = random.chance(70).then(|| now + random.below(3_000) as i64);
                 assert_eq!(
                     keyspace.set_expiry(db, key(&name), at),
                     models[db].contains_key(&name)
@@ -135,7 +134,7 @@ fn run(random: &mut Random) {
                 keyspace.swap(a, db);
                 models.swap(a, db);
             }
-            _ if chance(random, 10) => {
+            _ if random.chance(10) => {
                 keyspace.flush(db);
                 models[db].clear();
             }
@@ -188,9 +187,9 @@ fn step_edit(
     db: usize,
     name: &[u8],
 ) {
-    let create = chance(random, 50);
+    let create = random.chance(50);
     let (offset, added) = (random.below(2_000) as usize, random_value(random));
-    let append = chance(random, 60);
+    let append = random.chance(60);
     let edited = keyspace.edit_string(db, key(name), create, |string| {
         if append {
             string.extend_from_slice(&added);
@@ -251,7 +250,7 @@ fn check(random: &mut Random, keyspace: &mut Keyspace, models: &[Model]) {
             }
         }
         assert_eq!(scanned.len(), model.len());
-        let some = keyspace.random(db, || random.next_u64());
+        let some = keyspace.random(db, || random.next());
         assert_eq!(some.is_some(), !model.is_empty());
         assert!(some.is_none_or(|entry| model.contains_key(entry.key())));
     }

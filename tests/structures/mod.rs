@@ -7,21 +7,37 @@ mod table;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use shardine::base::random::Random;
+/// Random numbers from a printed seed (xorshift64*).
+pub struct Random(u64);
 
-/// Random numbers from `SEED`, or from a fresh seed, which is printed.
-pub fn random() -> Random {
-    let seed = match std::env::var("SEED") {
-        Ok(seed) => seed.parse().expect("SEED is a number"),
-        Err(_) => RandomState::new().build_hasher().finish(),
-    };
-    println!("SEED={seed}");
-    Random::new(seed)
-}
+impl Random {
+    /// Starts from `SEED`, or from a fresh seed.
+    pub fn from_env() -> Random {
+        let seed = match std::env::var("SEED") {
+            Ok(seed) => seed.parse().expect("SEED is a number"),
+            Err(_) => RandomState::new().build_hasher().finish() | 1,
+        };
+        println!("SEED={seed}");
+        Random(seed | 1)
+    }
 
-/// True in `percent` of all calls.
-pub fn chance(random: &mut Random, percent: u64) -> bool {
-    random.below(100) < percent
+    /// 64 random bits.
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// True in `percent` of all calls.
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
 }
 
 /// How many times longer than usual a test runs.

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use shardine::base::random::Random;
 use shardine::keyspace::KeyHasher;
 use shardine::structures::entry::Entry;
 use shardine::structures::table::Table;
 
-use super::{chance, random, rounds};
+use super::{Random, rounds};
 
 type Hash = fn(&[u8]) -> u64;
 
@@ -54,7 +53,7 @@ fn entry(number: u64, expiry: Option<i64>) -> Entry {
 
 #[test]
 fn table_behaves_as_a_map() {
-    let mut random = random();
+    let mut random = Random::from_env();
     for (name, hash, keys) in HASHES {
         println!("{name}");
         for _ in 0..rounds() {
@@ -75,18 +74,18 @@ fn run(random: &mut Random, hash: Hash, keys: u64) {
             let found = table.find(hash(&key(number)), &key(number));
             assert_eq!(found.is_some(), model.contains_key(&number));
             match found {
-                None if chance(random, insert_percent) => {
-                    let expiry = chance(random, 30).then(|| now + random.below(5_000) as i64);
+                None if random.chance(insert_percent) => {
+                    let expiry = random.chance(30).then(|| now + random.below(5_000) as i64);
                     let place = table.insert(hash(&key(number)), entry(number, expiry), hash);
                     assert_eq!(table.entry(place).key(), key(number));
                     model.insert(number, expiry);
                 }
-                Some(place) if !chance(random, insert_percent) => {
+                Some(place) if !random.chance(insert_percent) => {
                     let entry = table.remove(place);
                     assert_eq!(entry.key(), key(number));
                     assert_eq!(Some(entry.expiry()), model.remove(&number));
                 }
-                Some(place) if chance(random, 20) => {
+                Some(place) if random.chance(20) => {
                     let at = now + random.below(5_000) as i64;
                     table.entry_mut(place).set_expiry(Some(at));
                     table.note_expiry(place, at);
@@ -94,7 +93,7 @@ fn run(random: &mut Random, hash: Hash, keys: u64) {
                 }
                 _ => {}
             }
-            if chance(random, 2) {
+            if random.chance(2) {
                 now += random.below(50) as i64;
                 let mut budget = random.below(20) as usize;
                 table.expire(now, &mut budget, |entry| {
@@ -175,12 +174,12 @@ fn scan_under_change(
             let number = random.below(keys);
             let found = table.find(hash(&key(number)), &key(number));
             match found {
-                Some(place) if chance(random, remove_percent) => {
+                Some(place) if random.chance(remove_percent) => {
                     table.remove(place);
                     model.remove(&number);
                     must.remove(&number);
                 }
-                None if !chance(random, remove_percent) => {
+                None if !random.chance(remove_percent) => {
                     table.insert(hash(&key(number)), entry(number, None), hash);
                     model.insert(number, None);
                 }
@@ -217,7 +216,7 @@ fn scan_emits_about_as_many_as_asked() {
 
 #[test]
 fn random_entries_are_equally_likely() {
-    let mut random = random();
+    let mut random = Random::from_env();
     for keys in [1, 10, 2_000] {
         let mut table = Table::new();
         for number in 0..keys {
@@ -225,7 +224,7 @@ fn random_entries_are_equally_likely() {
         }
         let mut counts = vec![0u32; keys as usize];
         for _ in 0..keys * 100 {
-            let entry = table.random(|| random.next_u64()).expect("not empty");
+            let entry = table.random(|| random.next()).expect("not empty");
             counts[entry_number(entry) as usize] += 1;
         }
         // 100 expected with a standard deviation of 10.
@@ -234,7 +233,7 @@ fn random_entries_are_equally_likely() {
             "{counts:?}"
         );
     }
-    assert!(Table::new().random(|| random.next_u64()).is_none());
+    assert!(Table::new().random(|| random.next()).is_none());
 }
 
 #[test]

@@ -26,7 +26,7 @@
 
 mod string;
 
-pub use string::{BigString, StringView, WrongType};
+pub use string::{BigString, StringView, WrongType, canonical_integer};
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};

@@ -1,8 +1,6 @@
 use super::*;
 use bytes::Bytes;
 
-use crate::base::number::parse_i64;
-
 fn text(entry: &Entry) -> Vec<u8> {
     let mut buffer = itoa::Buffer::new();
     let view = entry.string().unwrap();
@@ -61,7 +59,7 @@ fn values_of_every_kind_replace_each_other() {
                 for to in &values {
                     let mut entry = Entry::from_bytes(&key, from, expiry, 0xABCDEF);
                     entry.set_mark(0xFFEE);
-                    match parse_i64(to) {
+                    match canonical_integer(to) {
                         Some(integer) => entry.set_integer(integer),
                         None => entry.set_bytes(to),
                     }
@@ -120,9 +118,30 @@ fn encodings_are_named_as_redis_names_them() {
 }
 
 #[test]
-fn the_length_of_an_integer_is_that_of_its_text() {
-    for integer in [0, -1, 9, 10, 99, -100, i64::MAX, i64::MIN] {
-        assert_eq!(StringView::Int(integer).len(), integer.to_string().len());
+fn only_canonical_text_is_an_integer() {
+    for (text, integer) in [
+        ("0", Some(0)),
+        ("-1", Some(-1)),
+        ("10", Some(10)),
+        ("9223372036854775807", Some(i64::MAX)),
+        ("-9223372036854775808", Some(i64::MIN)),
+        ("9223372036854775808", None),
+        ("-9223372036854775809", None),
+        ("99999999999999999999", None),
+        ("", None),
+        ("-", None),
+        ("-0", None),
+        ("00", None),
+        ("01", None),
+        ("+1", None),
+        (" 1", None),
+        ("1 ", None),
+        ("1a", None),
+    ] {
+        assert_eq!(canonical_integer(text.as_bytes()), integer, "{text:?}");
+        if let Some(integer) = integer {
+            assert_eq!(StringView::Int(integer).len(), text.len());
+        }
     }
 }
 

@@ -1,0 +1,53 @@
+//! Administration: what a node tells about itself and lets be changed while it runs.
+//!
+//! All of it are client commands: a handler runs on the session's core, and what concerns the node visits the cores
+//! and merges their answers (counters are added, lists joined and sorted). Nothing here knows how a visit travels.
+
+pub mod command_info;
+pub mod config_command;
+pub mod debug;
+pub mod info;
+pub mod latency;
+pub mod manual;
+pub mod memory;
+pub mod server;
+pub mod slow_log;
+
+mod facts;
+mod lolwut;
+#[cfg(test)]
+mod testnode;
+
+use std::sync::OnceLock;
+
+use crate::command::{
+    Command, Registry, bitmap, client_command, connection, database, expire, generic, object, scan,
+    string,
+};
+
+/// The tables of all families: the one place that knows which there are.
+pub const TABLES: &[&[Command]] = &[
+    bitmap::TABLE,
+    client_command::TABLE,
+    command_info::TABLE,
+    config_command::TABLE,
+    connection::TABLE,
+    database::TABLE,
+    debug::TABLE,
+    expire::TABLE,
+    generic::TABLE,
+    info::TABLE,
+    latency::TABLE,
+    memory::TABLE,
+    object::TABLE,
+    scan::TABLE,
+    server::TABLE,
+    slow_log::TABLE,
+    string::TABLE,
+];
+
+/// All commands of this server, built at the first call.
+pub fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(|| Registry::new(TABLES))
+}
