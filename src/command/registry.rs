@@ -43,7 +43,14 @@ impl Folded {
 /// One to eight bytes as a number, without a copy through memory: a command is found for every line.
 #[inline]
 fn word_of(bytes: &[u8]) -> u64 {
-    let four = |at: usize| u64::from(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
+    let four = |at: usize| {
+        u64::from(u32::from_le_bytes([
+            bytes[at],
+            bytes[at + 1],
+            bytes[at + 2],
+            bytes[at + 3],
+        ]))
+    };
     match bytes.len() {
         0 => 0,
         1 => u64::from(bytes[0]),

@@ -62,7 +62,10 @@ pub(super) fn calibrate_ticks() {
     #[cfg(target_arch = "x86_64")]
     {
         let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let flags = flags.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
+        let flags = flags
+            .lines()
+            .find(|line| line.starts_with("flags"))
+            .unwrap_or_default();
         if !["constant_tsc", "nonstop_tsc"]
             .iter()
             .all(|flag| flags.split(' ').any(|found| found == *flag))
@@ -71,7 +74,12 @@ pub(super) fn calibrate_ticks() {
         }
         const CALIBRATION_NS: u64 = 5_000_000;
         // SAFETY: as above.
-        let read = || (unsafe { core::arch::x86_64::_rdtsc() }, monotonic_ns_fresh());
+        let read = || {
+            (
+                unsafe { core::arch::x86_64::_rdtsc() },
+                monotonic_ns_fresh(),
+            )
+        };
         let (ticks_before, ns_before) = read();
         let (ticks, ns) = loop {
             let (ticks, ns) = read();
