@@ -4,7 +4,7 @@ use crate::base::glob;
 use crate::command::syntax::{Argument, Kind, arguments};
 use crate::command::{
     Begin, ClientCx, ClientHandler, Command, CommandId, Fault, Find, Flow, Group, KeyRef, KeySpec,
-    Registry, Run, category, flag, help, key_flag_names,
+    Registry, Run, category, flag, help, key_flag, key_flag_names,
 };
 use crate::resp::{Line, Reply};
 
@@ -143,7 +143,7 @@ fn info(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     for name in line.args().skip(2) {
         match find_full(registry, name) {
             Some(id) => write_info(&mut cx.reply, registry, id),
-            None => cx.reply.null_array(),
+            None => cx.reply.null(),
         }
     }
     Ok(Flow::Done)
@@ -435,7 +435,11 @@ fn getkeysandflags(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     for key in keys {
         cx.reply.array(2);
         cx.reply.bulk(line.arg(key.arg));
-        simple_set(&mut cx.reply, &key_flag_names(key.flags));
+        // What a row says of variable flags is the most that they may be.
+        simple_set(
+            &mut cx.reply,
+            &key_flag_names(key.flags & !key_flag::VARIABLE_FLAGS),
+        );
     }
     Ok(Flow::Done)
 }
