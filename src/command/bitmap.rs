@@ -311,7 +311,10 @@ fn bitop(cx: &mut Cx<'_>) -> Done {
         let mut digits = itoa::Buffer::new();
         let source = match cx.keyspace.read(cx.db, key) {
             Some(entry) => entry.string()?.with_bytes(&mut digits),
-            None => &[],
+            None => {
+                missed(cx, key);
+                &[]
+            }
         };
         if index == 3 && operation != Operation::Not {
             result.extend_from_slice(source);

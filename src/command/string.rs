@@ -13,6 +13,8 @@
 mod count;
 mod expiry;
 mod lcs;
+#[cfg(test)]
+mod model;
 pub(super) mod part;
 
 use super::{
@@ -553,3 +555,6 @@ pub(super) fn check_length(cx: &Cx<'_>, len: u64) -> Done {
         "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
     ))
 }
+
+#[cfg(test)]
+mod tests;

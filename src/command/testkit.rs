@@ -86,6 +86,7 @@ impl Kit {
         let hash = keys
             .first()
             .map_or(0, |key| self.keyspace.hasher().hash(line.arg(key.arg)));
+        self.effects.reset();
         let mut out = Output::default();
         let mut reply = Reply::new(&mut out, self.proto);
         if !command.arity_holds(line.len()) {
@@ -98,7 +99,6 @@ impl Kit {
         let Run::Keys(handler, _) = command.run else {
             panic!("{} is no keys command", command.name);
         };
-        self.effects.reset();
         let mut cx = Cx {
             line,
             reply,

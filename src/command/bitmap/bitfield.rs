@@ -6,7 +6,7 @@
 
 use super::bit_offset;
 use crate::base::number::parse_i64;
-use crate::command::string::{existed, wrote_string};
+use crate::command::string::{existed, missed, wrote_string};
 use crate::command::{Cx, Done, Fault};
 use crate::config::Config;
 use crate::resp::Line;
@@ -256,7 +256,10 @@ fn read(cx: &mut Cx<'_>, count: usize) -> Done {
     let mut digits = itoa::Buffer::new();
     let bytes = match cx.keyspace.read(cx.db, key) {
         Some(entry) => entry.string()?.with_bytes(&mut digits),
-        None => &[],
+        None => {
+            missed(cx, key);
+            &[]
+        }
     };
     cx.reply.array(count);
     let mut steps = Steps::new(cx.line);
