@@ -13,11 +13,9 @@ mod bits;
 
 use bytes::Bytes;
 
-use super::string::part::range;
+use super::string::part::{clamped_range, range};
 use super::string::{existed, missed, wrote_string};
-use super::{
-    Command, Cx, Done, Fault, Group, KeySpec, Run, Spread, category, class, flag, key_flag,
-};
+use super::{Command, Cx, Done, Fault, Group, KeySpec, Run, Spread, category, class, flag, key_flag};
 use crate::base::number::parse_i64;
 use crate::config::Config;
 use crate::keyspace::{NewExpiry, NewString};
@@ -25,10 +23,7 @@ use crate::resp::Line;
 use bits::Operation;
 
 const ACCESS: &[KeySpec] = &[KeySpec::one(1, key_flag::RO | key_flag::ACCESS)];
-const ACCESS_UPDATE: &[KeySpec] = &[KeySpec::one(
-    1,
-    key_flag::RW | key_flag::ACCESS | key_flag::UPDATE,
-)];
+const ACCESS_UPDATE: &[KeySpec] = &[KeySpec::one(1, key_flag::RW | key_flag::ACCESS | key_flag::UPDATE)];
 const ACCESS_UPDATE_VARIABLE: &[KeySpec] = &[KeySpec::one(
     1,
     key_flag::RW | key_flag::ACCESS | key_flag::UPDATE | key_flag::VARIABLE_FLAGS,
@@ -41,24 +36,14 @@ pub const TABLE: &[Command] = &[
         since: "2.2.0",
         summary: "Sets or clears a bit of a value and returns the old one.",
         syntax: "key offset value",
-        ..row(
-            "setbit",
-            4,
-            flag::WRITE | flag::DENYOOM,
-            Run::Keys(setbit, Spread::One),
-        )
+        ..row("setbit", 4, flag::WRITE | flag::DENYOOM, Run::Keys(setbit, Spread::One))
     },
     Command {
         keys: ACCESS,
         since: "2.2.0",
         summary: "Returns a bit of a value.",
         syntax: "key offset",
-        ..row(
-            "getbit",
-            3,
-            flag::READONLY | flag::FAST,
-            Run::Keys(getbit, Spread::One),
-        )
+        ..row("getbit", 3, flag::READONLY | flag::FAST, Run::Keys(getbit, Spread::One))
     },
     Command {
         keys: ACCESS,
@@ -66,12 +51,7 @@ pub const TABLE: &[Command] = &[
         complexity: "O(N)",
         summary: "Counts the set bits of a value or of a part of it.",
         syntax: "key [start end [BYTE | BIT]]",
-        ..row(
-            "bitcount",
-            -2,
-            flag::READONLY,
-            Run::Keys(bitcount, Spread::One),
-        )
+        ..row("bitcount", -2, flag::READONLY, Run::Keys(bitcount, Spread::One))
     },
     Command {
         keys: ACCESS,
@@ -90,12 +70,7 @@ pub const TABLE: &[Command] = &[
         complexity: "O(N)",
         summary: "Combines values bit by bit and keeps the result.",
         syntax: "<AND | OR | XOR | NOT> destkey key [key ...]",
-        ..row(
-            "bitop",
-            -4,
-            flag::WRITE | flag::DENYOOM,
-            Run::Keys(bitop, Spread::Gather),
-        )
+        ..row("bitop", -4, flag::WRITE | flag::DENYOOM, Run::Keys(bitop, Spread::Gather))
     },
     Command {
         keys: ACCESS_UPDATE_VARIABLE,
@@ -106,12 +81,7 @@ pub const TABLE: &[Command] = &[
                  <SET encoding offset value | INCRBY encoding offset increment> \
                  [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] \
                  <SET encoding offset value | INCRBY encoding offset increment> ...]]",
-        ..row(
-            "bitfield",
-            -2,
-            flag::WRITE | flag::DENYOOM,
-            Run::Keys(bitfield::bitfield, Spread::One),
-        )
+        ..row("bitfield", -2, flag::WRITE | flag::DENYOOM, Run::Keys(bitfield::bitfield, Spread::One))
     },
     Command {
         keys: ACCESS,
@@ -119,12 +89,7 @@ pub const TABLE: &[Command] = &[
         complexity: "O(1) for each subcommand specified",
         summary: "Reads integers of any width within a value.",
         syntax: "key [GET encoding offset [GET encoding offset ...]]",
-        ..row(
-            "bitfield_ro",
-            -2,
-            flag::READONLY | flag::FAST,
-            Run::Keys(bitfield::bitfield_ro, Spread::One),
-        )
+        ..row("bitfield_ro", -2, flag::READONLY | flag::FAST, Run::Keys(bitfield::bitfield_ro, Spread::One))
     },
 ];
 
@@ -141,9 +106,7 @@ fn bit_offset(text: &[u8], unit: u64, config: &Config) -> Result<u64, Fault> {
     parse_i64(text)
         .and_then(|offset| u64::try_from(offset).ok()?.checked_mul(unit))
         .filter(|offset| offset >> 3 < config.proto_max_bulk_len)
-        .ok_or(Fault::text(
-            "ERR bit offset is not an integer or out of range",
-        ))
+        .ok_or(Fault::text("ERR bit offset is not an integer or out of range"))
 }
 
 fn setbit(cx: &mut Cx<'_>) -> Done {
@@ -206,13 +169,19 @@ impl Unit {
         }
     }
 
-    /// The first and the last bit of a range in a string of `len` bytes; `None` for an empty range.
-    fn bits(self, start: i64, end: i64, len: usize) -> Option<(u64, u64)> {
+    /// The units in a string of `len` bytes.
+    fn count(self, len: usize) -> u64 {
         match self {
-            Unit::Bit => range(start, end, len as u64 * 8),
-            Unit::Byte => {
-                range(start, end, len as u64).map(|(first, last)| (first * 8, last * 8 + 7))
-            }
+            Unit::Bit => len as u64 * 8,
+            Unit::Byte => len as u64,
+        }
+    }
+
+    /// The first and the last bit of a range of units.
+    fn bits(self, (first, last): (u64, u64)) -> (u64, u64) {
+        match self {
+            Unit::Bit => (first, last),
+            Unit::Byte => (first * 8, last * 8 + 7),
         }
     }
 }
@@ -240,10 +209,10 @@ fn bitcount(cx: &mut Cx<'_>) -> Done {
     };
     let mut digits = itoa::Buffer::new();
     let bytes = entry.string()?.with_bytes(&mut digits);
-    let count = match unit.bits(start, end, bytes.len()) {
-        Some((first, last)) => bits::count_between(bytes, first, last),
-        None => 0,
-    };
+    let count = range(start, end, unit.count(bytes.len())).map_or(0, |range| {
+        let (first, last) = unit.bits(range);
+        bits::count_between(bytes, first, last)
+    });
     cx.reply.int(count as i64);
     Ok(())
 }
@@ -276,15 +245,14 @@ fn bitpos(cx: &mut Cx<'_>) -> Done {
     };
     let mut digits = itoa::Buffer::new();
     let bytes = entry.string()?.with_bytes(&mut digits);
-    let position = unit
-        .bits(start, end.unwrap_or(-1), bytes.len())
-        .and_then(|(first, last)| {
-            let found = bits::position_between(bytes, bit, first, last);
-            // Without an end, the zeros that follow the string count as well.
-            found.or((!bit && end.is_none()).then_some(last + 1))
-        });
-    cx.reply
-        .int(position.map_or(-1, |position| position as i64));
+    let range = clamped_range(start, end.unwrap_or(-1), unit.count(bytes.len()));
+    let position = range.and_then(|range| {
+        let (first, last) = unit.bits(range);
+        let found = bits::position_between(bytes, bit, first, last);
+        // Without an end, the zeros that follow the string count as well.
+        found.or((!bit && end.is_none()).then_some(last + 1))
+    });
+    cx.reply.int(position.map_or(-1, |position| position as i64));
     Ok(())
 }
 
@@ -301,9 +269,7 @@ fn bitop(cx: &mut Cx<'_>) -> Done {
         return Err(Fault::Syntax);
     };
     if operation == Operation::Not && cx.line.len() != 4 {
-        return Err(Fault::text(
-            "ERR BITOP NOT must be called with a single source key.",
-        ));
+        return Err(Fault::text("ERR BITOP NOT must be called with a single source key."));
     }
     let mut result = Vec::new();
     for index in 3..cx.line.len() {

@@ -45,11 +45,7 @@ impl Field {
     }
 
     fn min(self) -> i128 {
-        if self.signed {
-            -1 << (self.bits - 1)
-        } else {
-            0
-        }
+        if self.signed { -1 << (self.bits - 1) } else { 0 }
     }
 
     /// The field's bits as its integer.
@@ -60,6 +56,20 @@ impl Field {
         } else {
             (bits << unused >> unused) as i64
         }
+    }
+
+    /// The value that SET means by its argument. An unsigned field takes a negative one for the large number of the same bits.
+    /// Of a signed field Redis computes the room above the value in 64 bits, and saturates upwards where that
+    /// overflows; so does this, since a follower is sent the line as it came.
+    fn argument(self, value: i64, overflow: Overflow) -> i128 {
+        if !self.signed {
+            return i128::from(value as u64);
+        }
+        let room = (self.max() as i64).wrapping_sub(value);
+        if overflow == Overflow::Saturate && self.bits < 64 && room < 0 {
+            return self.max();
+        }
+        i128::from(value)
     }
 
     /// The value that is kept for `value`: itself where it fits, else what `overflow` makes of it.
@@ -135,19 +145,12 @@ impl Step {
         match self.action {
             Action::Get => (Some(old), None),
             Action::Set(value) => {
-                // An unsigned field takes a negative argument for the large number of the same bits.
-                let value = if self.field.signed {
-                    i128::from(value)
-                } else {
-                    i128::from(value as u64)
-                };
+                let value = self.field.argument(value, self.overflow);
                 let new = self.field.fit(value, self.overflow);
                 (new.map(|_| old), new)
             }
             Action::Increment(by) => {
-                let new = self
-                    .field
-                    .fit(i128::from(old) + i128::from(by), self.overflow);
+                let new = self.field.fit(i128::from(old) + i128::from(by), self.overflow);
                 (new, new)
             }
         }
@@ -243,9 +246,7 @@ fn run(cx: &mut Cx<'_>, may_write: bool) -> Done {
         return read(cx, count);
     }
     if !may_write {
-        return Err(Fault::text(
-            "ERR BITFIELD_RO only supports the GET subcommand",
-        ));
+        return Err(Fault::text("ERR BITFIELD_RO only supports the GET subcommand"));
     }
     write(cx, count, bytes_needed as usize)
 }

@@ -105,6 +105,12 @@ pub(in crate::command) fn range(start: i64, end: i64, len: u64) -> Option<(u64, 
     if start < 0 && end < 0 && start > end {
         return None;
     }
+    clamped_range(start, end, len)
+}
+
+/// As [`range`], but two negative positions in the wrong order that both lie before the start name the first one. BITPOS takes
+/// it so, GETRANGE and BITCOUNT do not.
+pub(in crate::command) fn clamped_range(start: i64, end: i64, len: u64) -> Option<(u64, u64)> {
     let from_end = |at: i64| if at < 0 { (at.saturating_add(len as i64)).max(0) } else { at } as u64;
     let first = from_end(start);
     let last = from_end(end).min(len.checked_sub(1)?);
