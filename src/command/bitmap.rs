@@ -15,7 +15,9 @@ use bytes::Bytes;
 
 use super::string::part::{clamped_range, range};
 use super::string::{existed, missed, wrote_string};
-use super::{Command, Cx, Done, Fault, Group, KeySpec, Run, Spread, category, class, flag, key_flag};
+use super::{
+    Command, Cx, Done, Fault, Group, KeySpec, Run, Spread, category, class, flag, key_flag,
+};
 use crate::base::number::parse_i64;
 use crate::config::Config;
 use crate::keyspace::{NewExpiry, NewString};
@@ -23,7 +25,10 @@ use crate::resp::Line;
 use bits::Operation;
 
 const ACCESS: &[KeySpec] = &[KeySpec::one(1, key_flag::RO | key_flag::ACCESS)];
-const ACCESS_UPDATE: &[KeySpec] = &[KeySpec::one(1, key_flag::RW | key_flag::ACCESS | key_flag::UPDATE)];
+const ACCESS_UPDATE: &[KeySpec] = &[KeySpec::one(
+    1,
+    key_flag::RW | key_flag::ACCESS | key_flag::UPDATE,
+)];
 const ACCESS_UPDATE_VARIABLE: &[KeySpec] = &[KeySpec::one(
     1,
     key_flag::RW | key_flag::ACCESS | key_flag::UPDATE | key_flag::VARIABLE_FLAGS,
@@ -36,14 +41,24 @@ pub const TABLE: &[Command] = &[
         since: "2.2.0",
         summary: "Sets or clears a bit of a value and returns the old one.",
         syntax: "key offset value",
-        ..row("setbit", 4, flag::WRITE | flag::DENYOOM, Run::Keys(setbit, Spread::One))
+        ..row(
+            "setbit",
+            4,
+            flag::WRITE | flag::DENYOOM,
+            Run::Keys(setbit, Spread::One),
+        )
     },
     Command {
         keys: ACCESS,
         since: "2.2.0",
         summary: "Returns a bit of a value.",
         syntax: "key offset",
-        ..row("getbit", 3, flag::READONLY | flag::FAST, Run::Keys(getbit, Spread::One))
+        ..row(
+            "getbit",
+            3,
+            flag::READONLY | flag::FAST,
+            Run::Keys(getbit, Spread::One),
+        )
     },
     Command {
         keys: ACCESS,
@@ -51,7 +66,12 @@ pub const TABLE: &[Command] = &[
         complexity: "O(N)",
         summary: "Counts the set bits of a value or of a part of it.",
         syntax: "key [start end [BYTE | BIT]]",
-        ..row("bitcount", -2, flag::READONLY, Run::Keys(bitcount, Spread::One))
+        ..row(
+            "bitcount",
+            -2,
+            flag::READONLY,
+            Run::Keys(bitcount, Spread::One),
+        )
     },
     Command {
         keys: ACCESS,
@@ -70,7 +90,12 @@ pub const TABLE: &[Command] = &[
         complexity: "O(N)",
         summary: "Combines values bit by bit and keeps the result.",
         syntax: "<AND | OR | XOR | NOT> destkey key [key ...]",
-        ..row("bitop", -4, flag::WRITE | flag::DENYOOM, Run::Keys(bitop, Spread::Gather))
+        ..row(
+            "bitop",
+            -4,
+            flag::WRITE | flag::DENYOOM,
+            Run::Keys(bitop, Spread::Gather),
+        )
     },
     Command {
         keys: ACCESS_UPDATE_VARIABLE,
@@ -81,7 +106,12 @@ pub const TABLE: &[Command] = &[
                  <SET encoding offset value | INCRBY encoding offset increment> \
                  [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] \
                  <SET encoding offset value | INCRBY encoding offset increment> ...]]",
-        ..row("bitfield", -2, flag::WRITE | flag::DENYOOM, Run::Keys(bitfield::bitfield, Spread::One))
+        ..row(
+            "bitfield",
+            -2,
+            flag::WRITE | flag::DENYOOM,
+            Run::Keys(bitfield::bitfield, Spread::One),
+        )
     },
     Command {
         keys: ACCESS,
@@ -89,7 +119,12 @@ pub const TABLE: &[Command] = &[
         complexity: "O(1) for each subcommand specified",
         summary: "Reads integers of any width within a value.",
         syntax: "key [GET encoding offset [GET encoding offset ...]]",
-        ..row("bitfield_ro", -2, flag::READONLY | flag::FAST, Run::Keys(bitfield::bitfield_ro, Spread::One))
+        ..row(
+            "bitfield_ro",
+            -2,
+            flag::READONLY | flag::FAST,
+            Run::Keys(bitfield::bitfield_ro, Spread::One),
+        )
     },
 ];
 
@@ -106,7 +141,9 @@ fn bit_offset(text: &[u8], unit: u64, config: &Config) -> Result<u64, Fault> {
     parse_i64(text)
         .and_then(|offset| u64::try_from(offset).ok()?.checked_mul(unit))
         .filter(|offset| offset >> 3 < config.proto_max_bulk_len)
-        .ok_or(Fault::text("ERR bit offset is not an integer or out of range"))
+        .ok_or(Fault::text(
+            "ERR bit offset is not an integer or out of range",
+        ))
 }
 
 fn setbit(cx: &mut Cx<'_>) -> Done {
@@ -252,7 +289,8 @@ fn bitpos(cx: &mut Cx<'_>) -> Done {
         // Without an end, the zeros that follow the string count as well.
         found.or((!bit && end.is_none()).then_some(last + 1))
     });
-    cx.reply.int(position.map_or(-1, |position| position as i64));
+    cx.reply
+        .int(position.map_or(-1, |position| position as i64));
     Ok(())
 }
 
@@ -269,7 +307,9 @@ fn bitop(cx: &mut Cx<'_>) -> Done {
         return Err(Fault::Syntax);
     };
     if operation == Operation::Not && cx.line.len() != 4 {
-        return Err(Fault::text("ERR BITOP NOT must be called with a single source key."));
+        return Err(Fault::text(
+            "ERR BITOP NOT must be called with a single source key.",
+        ));
     }
     let mut result = Vec::new();
     for index in 3..cx.line.len() {

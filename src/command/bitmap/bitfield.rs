@@ -45,7 +45,11 @@ impl Field {
     }
 
     fn min(self) -> i128 {
-        if self.signed { -1 << (self.bits - 1) } else { 0 }
+        if self.signed {
+            -1 << (self.bits - 1)
+        } else {
+            0
+        }
     }
 
     /// The field's bits as its integer.
@@ -150,7 +154,9 @@ impl Step {
                 (new.map(|_| old), new)
             }
             Action::Increment(by) => {
-                let new = self.field.fit(i128::from(old) + i128::from(by), self.overflow);
+                let new = self
+                    .field
+                    .fit(i128::from(old) + i128::from(by), self.overflow);
                 (new, new)
             }
         }
@@ -246,7 +252,9 @@ fn run(cx: &mut Cx<'_>, may_write: bool) -> Done {
         return read(cx, count);
     }
     if !may_write {
-        return Err(Fault::text("ERR BITFIELD_RO only supports the GET subcommand"));
+        return Err(Fault::text(
+            "ERR BITFIELD_RO only supports the GET subcommand",
+        ));
     }
     write(cx, count, bytes_needed as usize)
 }

@@ -31,7 +31,9 @@ fn bulk_or_null(bytes: Option<&[u8]>) -> Vec<u8> {
 }
 
 fn bit_at(bytes: &[u8], at: usize) -> bool {
-    bytes.get(at / 8).is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1)
+    bytes
+        .get(at / 8)
+        .is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1)
 }
 
 fn set_bit(bytes: &mut Vec<u8>, at: usize, bit: bool) {
@@ -57,7 +59,11 @@ fn clamped_positions(start: i64, end: i64, len: usize) -> std::ops::Range<usize>
     let place = |at: i64| if at < 0 { at + len as i64 } else { at };
     let first = place(start).max(0) as usize;
     let last = place(end).clamp(0, len.max(1) as i64 - 1) as usize;
-    if len == 0 || first > last { 0..0 } else { first..last + 1 }
+    if len == 0 || first > last {
+        0..0
+    } else {
+        first..last + 1
+    }
 }
 
 /// The length of the longest common subsequence by the textbook's table.
@@ -67,7 +73,11 @@ fn lcs_len(a: &[u8], b: &[u8]) -> usize {
         let mut diagonal = 0;
         for (column, y) in b.iter().enumerate() {
             let above = row[column + 1];
-            row[column + 1] = if x == y { diagonal + 1 } else { above.max(row[column]) };
+            row[column + 1] = if x == y {
+                diagonal + 1
+            } else {
+                above.max(row[column])
+            };
             diagonal = above;
         }
     }
@@ -93,7 +103,8 @@ impl Model {
     }
 
     fn advance_to(&mut self, now_ms: i64) {
-        self.keys.retain(|_, (_, expiry)| expiry.is_none_or(|at| now_ms <= at));
+        self.keys
+            .retain(|_, (_, expiry)| expiry.is_none_or(|at| now_ms <= at));
     }
 
     /// Runs a line that the generator made, and says its reply.
@@ -134,9 +145,13 @@ impl Model {
                 [simple(format_args!("*{}", args.len() - 1)), values].concat()
             }
             "MSETNX" => {
-                let free = args[1..].chunks(2).all(|pair| self.value(&pair[0]).is_none());
+                let free = args[1..]
+                    .chunks(2)
+                    .all(|pair| self.value(&pair[0]).is_none());
                 if free {
-                    args[1..].chunks(2).for_each(|pair| self.set(&pair[0], &pair[1]));
+                    args[1..]
+                        .chunks(2)
+                        .for_each(|pair| self.set(&pair[0], &pair[1]));
                 }
                 simple(format_args!(":{}", u8::from(free)))
             }
@@ -168,14 +183,23 @@ impl Model {
                 simple(format_args!(":{sum}"))
             }
             "SETBIT" => {
-                let (at, old) = (number(2) as usize, bit_at(self.bytes(key), number(2) as usize));
+                let (at, old) = (
+                    number(2) as usize,
+                    bit_at(self.bytes(key), number(2) as usize),
+                );
                 set_bit(self.edit(key), at, number(3) == 1);
                 simple(format_args!(":{}", u8::from(old)))
             }
-            "GETBIT" => simple(format_args!(":{}", u8::from(bit_at(self.bytes(key), number(2) as usize)))),
+            "GETBIT" => simple(format_args!(
+                ":{}",
+                u8::from(bit_at(self.bytes(key), number(2) as usize))
+            )),
             "BITCOUNT" => {
                 let bits = self.bits(key, args, 2, positions);
-                simple(format_args!(":{}", bits.filter(|&at| bit_at(self.bytes(key), at)).count()))
+                simple(format_args!(
+                    ":{}",
+                    bits.filter(|&at| bit_at(self.bytes(key), at)).count()
+                ))
             }
             "BITPOS" => {
                 let wanted = number(2) == 1;
@@ -208,7 +232,10 @@ impl Model {
         positions: fn(i64, i64, usize) -> std::ops::Range<usize>,
     ) -> std::ops::Range<usize> {
         let len = self.bytes(key).len();
-        let number = |index: usize, default| args.get(index).map_or(default, |text| parse_i64(text).expect("a number"));
+        let number = |index: usize, default| {
+            args.get(index)
+                .map_or(default, |text| parse_i64(text).expect("a number"))
+        };
         let (start, end) = (number(at, 0), number(at + 1, -1));
         if args.get(at + 2).is_some_and(|unit| unit == b"BIT") {
             return positions(start, end, len * 8);
@@ -222,7 +249,9 @@ impl Model {
         let len = sources.iter().map(|source| source.len()).max().unwrap_or(0);
         let mut result = vec![0; len];
         for (index, byte) in result.iter_mut().enumerate() {
-            let bytes = sources.iter().map(|source| source.get(index).copied().unwrap_or(0));
+            let bytes = sources
+                .iter()
+                .map(|source| source.get(index).copied().unwrap_or(0));
             *byte = match args[1].as_slice() {
                 b"AND" => bytes.fold(0xff, |a, b| a & b),
                 b"OR" => bytes.fold(0, |a, b| a | b),
@@ -246,10 +275,19 @@ impl Model {
         let by = i128::from(parse_i64(&args[7]).expect("an increment"));
         let value = self.edit(&args[1]);
         grow(value, (offset + bits).div_ceil(8));
-        let unsigned = (offset..offset + bits).fold(0i128, |sum, at| sum * 2 + i128::from(bit_at(value, at)));
+        let unsigned =
+            (offset..offset + bits).fold(0i128, |sum, at| sum * 2 + i128::from(bit_at(value, at)));
         let modulus = 1i128 << bits;
-        let (min, max) = if signed { (-modulus / 2, modulus / 2 - 1) } else { (0, modulus - 1) };
-        let old = if unsigned > max { unsigned - modulus } else { unsigned };
+        let (min, max) = if signed {
+            (-modulus / 2, modulus / 2 - 1)
+        } else {
+            (0, modulus - 1)
+        };
+        let old = if unsigned > max {
+            unsigned - modulus
+        } else {
+            unsigned
+        };
         let sum = old + by;
         let new = match args[3].as_slice() {
             _ if (min..=max).contains(&sum) => sum,
@@ -281,9 +319,15 @@ impl Generator {
         let mut value = vec![0; self.0.index(len + 1)];
         match self.0.below(5) {
             0 => return self.number(-1000, 1000).into_bytes(),
-            1 => return [i64::MAX, i64::MIN, 0][self.0.index(3)].to_string().into_bytes(),
+            1 => {
+                return [i64::MAX, i64::MIN, 0][self.0.index(3)]
+                    .to_string()
+                    .into_bytes();
+            }
             2 => value.fill([0, 0xff][self.0.index(2)]),
-            3 => value.iter_mut().for_each(|byte| *byte = b'a' + self.0.below(3) as u8),
+            3 => value
+                .iter_mut()
+                .for_each(|byte| *byte = b'a' + self.0.below(3) as u8),
             _ => self.0.fill(&mut value),
         }
         value
@@ -292,8 +336,9 @@ impl Generator {
     fn line(&mut self) -> Vec<Vec<u8>> {
         let mut words: Vec<Vec<u8>> = Vec::new();
         let name = [
-            "GET", "STRLEN", "SET", "SETNX", "GETSET", "GETDEL", "MGET", "MSETNX", "APPEND", "SETRANGE", "GETRANGE",
-            "INCRBY", "SETBIT", "GETBIT", "BITCOUNT", "BITPOS", "BITOP", "BITFIELD", "LCS",
+            "GET", "STRLEN", "SET", "SETNX", "GETSET", "GETDEL", "MGET", "MSETNX", "APPEND",
+            "SETRANGE", "GETRANGE", "INCRBY", "SETBIT", "GETBIT", "BITCOUNT", "BITPOS", "BITOP",
+            "BITFIELD", "LCS",
         ][self.0.index(19)];
         words.push(name.into());
         if name != "BITOP" {
@@ -333,7 +378,11 @@ impl Generator {
                 if name == "BITPOS" {
                     push(&mut words, self.number(0, 2));
                 }
-                let all = if name == "BITPOS" { [0, 1, 2, 3] } else { [0, 2, 2, 3] };
+                let all = if name == "BITPOS" {
+                    [0, 1, 2, 3]
+                } else {
+                    [0, 2, 2, 3]
+                };
                 let count = all[self.0.index(4)];
                 for _ in 0..count.min(2) {
                     push(&mut words, self.number(-900, 900));
@@ -345,7 +394,11 @@ impl Generator {
             "BITOP" => {
                 let operation = ["AND", "OR", "XOR", "NOT"][self.0.index(4)];
                 push(&mut words, operation.into());
-                let sources = if operation == "NOT" { 1 } else { 1 + self.0.index(3) };
+                let sources = if operation == "NOT" {
+                    1
+                } else {
+                    1 + self.0.index(3)
+                };
                 for _ in 0..1 + sources {
                     push(&mut words, self.key());
                 }
@@ -358,7 +411,11 @@ impl Generator {
                 let bits = self.number(1, bits_max);
                 push(&mut words, format!("{sign}{bits}"));
                 push(&mut words, self.number(0, 200));
-                let by = [self.number(-300, 300), i64::MAX.to_string(), i64::MIN.to_string()];
+                let by = [
+                    self.number(-300, 300),
+                    i64::MAX.to_string(),
+                    i64::MIN.to_string(),
+                ];
                 push(&mut words, by[self.0.index(3)].clone());
             }
             "LCS" => {
@@ -378,7 +435,8 @@ fn random_lines_do_what_the_model_does() {
         Err(_) => ahash::RandomState::new().hash_one(0),
     };
     println!("SEED={seed}");
-    let longer: usize = std::env::var("ROUNDS").map_or(1, |rounds| rounds.parse().expect("ROUNDS is a number"));
+    let longer: usize =
+        std::env::var("ROUNDS").map_or(1, |rounds| rounds.parse().expect("ROUNDS is a number"));
     let mut generator = Generator(Random::new(seed));
     let mut kit = Kit::new(&[string::TABLE, bitmap::TABLE]);
     let mut model = Model::default();
@@ -391,9 +449,17 @@ fn random_lines_do_what_the_model_does() {
         let args: Vec<&[u8]> = line.iter().map(Vec::as_slice).collect();
         let expected = model.run(&line, kit.now_ms);
         let reply = kit.run(&args);
-        assert_eq!(escape(&reply), escape(&expected), "round {round}: {}", escape(&line.join(&b' ')));
+        assert_eq!(
+            escape(&reply),
+            escape(&expected),
+            "round {round}: {}",
+            escape(&line.join(&b' '))
+        );
     }
     for key in (0..6).map(|index| format!("k{index}")) {
-        assert_eq!(kit.run(&[b"GET", key.as_bytes()]), bulk_or_null(model.value(key.as_bytes())));
+        assert_eq!(
+            kit.run(&[b"GET", key.as_bytes()]),
+            bulk_or_null(model.value(key.as_bytes()))
+        );
     }
 }

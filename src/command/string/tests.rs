@@ -18,7 +18,11 @@ fn followers_are_told_moments_and_results() {
         ("set a 1", "+OK|", "set a 1"),
         ("SET a 1 EX 10", "+OK|", "SET a 1 PXAT 1700000010000"),
         ("SET a 1 PX 10", "+OK|", "SET a 1 PXAT 1700000000010"),
-        ("SET a 1 EXAT 1700000020", "+OK|", "SET a 1 PXAT 1700000020000"),
+        (
+            "SET a 1 EXAT 1700000020",
+            "+OK|",
+            "SET a 1 PXAT 1700000020000",
+        ),
         ("SET a 2 GET KEEPTTL", "$1|1|", "SET a 2 KEEPTTL"),
         ("SET a 2 XX GET", "$1|2|", "SET a 2"),
         ("SET a 2 KEEPTTL", "+OK|", "SET a 2 KEEPTTL"),
@@ -48,12 +52,20 @@ fn followers_are_told_moments_and_results() {
         ("SETBIT a 7 0", ":1|", "SETBIT a 7 0"),
         ("BITFIELD a GET u8 0", "*1|:54|", ""),
         ("BITFIELD a SET u8 0 54", "*1|:54|", ""),
-        ("BITFIELD a SET u8 0 55", "*1|:54|", "BITFIELD a SET u8 0 55"),
+        (
+            "BITFIELD a SET u8 0 55",
+            "*1|:54|",
+            "BITFIELD a SET u8 0 55",
+        ),
         ("BITFIELD a OVERFLOW FAIL SET u8 0 555", "*1|$-1|", ""),
         ("BITOP NOT e missing", ":0|", ""),
         ("BITOP NOT e a", ":4|", "BITOP NOT e a"),
         ("BITOP NOT e missing", ":0|", "BITOP NOT e missing"),
-        ("INCR e2 1", "-ERR wrong number of arguments for 'incr' command|", ""),
+        (
+            "INCR e2 1",
+            "-ERR wrong number of arguments for 'incr' command|",
+            "",
+        ),
     ] {
         kit.expect(line, reply);
         let words: Vec<&str> = logged.split_terminator(' ').collect();
@@ -61,7 +73,11 @@ fn followers_are_told_moments_and_results() {
             let words = words.iter().map(|word| format!("${}|{word}|", word.len()));
             format!("*{}|{}", words.len(), words.collect::<String>())
         };
-        kit.logged(&if words.is_empty() { String::new() } else { encode(&words) });
+        kit.logged(&if words.is_empty() {
+            String::new()
+        } else {
+            encode(&words)
+        });
     }
     assert_eq!(kit.now_ms, NOW);
 }
@@ -113,19 +129,36 @@ fn a_value_expires_one_millisecond_after_its_moment() {
 #[test]
 fn large_values_go_in_and_out_unchanged() {
     let mut kit = kit();
-    let value: Vec<u8> = (0..3 * BIG_ARGUMENT_BYTES_MIN).map(|index| index as u8).collect();
+    let value: Vec<u8> = (0..3 * BIG_ARGUMENT_BYTES_MIN)
+        .map(|index| index as u8)
+        .collect();
     let bulk = |bytes: &[u8]| [format!("${}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
     assert_eq!(kit.run(&[b"SET", b"a", &value]), b"+OK\r\n");
     assert_eq!(kit.run(&[b"GET", b"a"]), bulk(&value));
-    assert_eq!(kit.run(&[b"GETRANGE", b"a", b"5", b"-5"]), bulk(&value[5..value.len() - 4]));
-    assert_eq!(kit.run(&[b"GETRANGE", b"a", b"5", b"6"]), bulk(&value[5..7]));
+    assert_eq!(
+        kit.run(&[b"GETRANGE", b"a", b"5", b"-5"]),
+        bulk(&value[5..value.len() - 4])
+    );
+    assert_eq!(
+        kit.run(&[b"GETRANGE", b"a", b"5", b"6"]),
+        bulk(&value[5..7])
+    );
     assert_eq!(kit.run(&[b"GETSET", b"a", &value[1..]]), bulk(&value));
     assert_eq!(kit.run(&[b"APPEND", b"a", b"tail"]), b":49155\r\n");
     assert_eq!(kit.run(&[b"APPEND", b"b", &value]), b":49152\r\n");
-    assert_eq!(kit.run(&[b"GETDEL", b"a"]), bulk(&[&value[1..], b"tail"].concat()));
+    assert_eq!(
+        kit.run(&[b"GETDEL", b"a"]),
+        bulk(&[&value[1..], b"tail"].concat())
+    );
     assert_eq!(kit.run(&[b"MSET", b"a", &value, b"c", b"1"]), b"+OK\r\n");
-    assert_eq!(kit.run(&[b"INCR", b"a"]), b"-ERR value is not an integer or out of range\r\n");
-    assert_eq!(kit.run(&[b"BITOP", b"XOR", b"c", b"a", b"b"]), b":49152\r\n");
+    assert_eq!(
+        kit.run(&[b"INCR", b"a"]),
+        b"-ERR value is not an integer or out of range\r\n"
+    );
+    assert_eq!(
+        kit.run(&[b"BITOP", b"XOR", b"c", b"a", b"b"]),
+        b":49152\r\n"
+    );
     assert_eq!(kit.run(&[b"BITCOUNT", b"c"]), b":0\r\n");
 }
 
@@ -140,7 +173,10 @@ fn strings_stay_within_their_limit() {
     kit.expect("SETRANGE a 1048575 xy", too_long);
     kit.expect("SETRANGE new 9223372036854775807 xy", too_long);
     kit.expect("SETBIT a 8388607 1", ":0|");
-    kit.expect("SETBIT a 8388608 1", "-ERR bit offset is not an integer or out of range|");
+    kit.expect(
+        "SETBIT a 8388608 1",
+        "-ERR bit offset is not an integer or out of range|",
+    );
     kit.expect(
         "LCS a a",
         "-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len|",
