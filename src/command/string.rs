@@ -439,12 +439,12 @@ fn getex(cx: &mut Cx<'_>) -> Done {
             let at = itoa::Buffer::new().format(at).to_owned();
             cx.log(&[b"PEXPIREAT", key.bytes, at.as_bytes()]);
         }
-        None if options.expiry == Some(Expiry::Persist) => {
-            if cx.keyspace.expiry(cx.db, key).flatten().is_some() {
-                cx.keyspace.set_expiry(cx.db, key, None);
-                cx.wrote(key.bytes, "persist", class::GENERIC);
-                cx.log(&[b"PERSIST", key.bytes]);
-            }
+        None if options.expiry == Some(Expiry::Persist)
+            && cx.keyspace.expiry(cx.db, key).flatten().is_some() =>
+        {
+            cx.keyspace.set_expiry(cx.db, key, None);
+            cx.wrote(key.bytes, "persist", class::GENERIC);
+            cx.log(&[b"PERSIST", key.bytes]);
         }
         None => {}
     }
