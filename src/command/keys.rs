@@ -162,7 +162,8 @@ impl Command {
                     (begin + first, begin + first + (count as usize) * step, step)
                 }
             };
-            if end > len {
+            // A last key without what belongs to it: MSET's value.
+            if end > len || end.saturating_sub(first) % step != 0 && end == len {
                 return false;
             }
             let mut arg = first;
