@@ -96,7 +96,7 @@ pub(super) fn set_keepalive(fd: BorrowedFd<'_>, idle_s: u32) -> io::Result<()> {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody listens there already.
-    #[error("cannot listen on {address}: another process is using that port")]
+    #[error("cannot listen on {address}: the port is in use by another process")]
     PortTaken { address: SocketAddr },
     /// The address belongs to no interface of this machine.
     #[error("cannot listen on {address}: that address does not belong to this machine")]
@@ -275,7 +275,7 @@ mod tests {
         assert!(matches!(error, BindError::PortTaken { .. }));
         assert_eq!(
             error.to_string(),
-            format!("cannot listen on {address}: another process is using that port")
+            format!("cannot listen on {address}: the port is in use by another process")
         );
         drop(first);
         Listener::tcp(LOOPBACK, address.port(), 16).unwrap();

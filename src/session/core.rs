@@ -218,6 +218,8 @@ impl Core {
             session.parser.keep(data, used, &mut session.input);
         } else if session.parser.big_remaining() == 0 {
             session.input.extend_from_slice(data);
+            // They may complete a line that cannot start now.
+            session.lines_wait = true;
             if !session.runnable {
                 self.process_input(&mut session);
             }
@@ -238,8 +240,11 @@ impl Core {
         session.client.net_in_bytes += bytes as u64;
         self.stats.totals.net_in_bytes += bytes as u64;
         session.client.active_ms = self.now.wall_ms();
-        if session.parser.big_remaining() == 0 && !session.runnable {
-            self.process_input(&mut session);
+        if session.parser.big_remaining() == 0 {
+            session.lines_wait = true;
+            if !session.runnable {
+                self.process_input(&mut session);
+            }
         }
         self.after_work(session);
     }

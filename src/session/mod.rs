@@ -217,8 +217,11 @@ impl Session {
     /// Moves the replies at the front to the outgoing bytes, up to the first pending one.
     fn advance(&mut self) {
         while let Some(Slot::Staged(range)) = self.slots.front() {
-            self.staged_live -= range.len();
-            self.out.append_range(&self.staged, range.clone());
+            // What was emptied meanwhile has no place for an empty reply.
+            if !range.is_empty() {
+                self.staged_live -= range.len();
+                self.out.append_range(&self.staged, range.clone());
+            }
             self.slots.pop_front();
             self.first_line = self.first_line.wrapping_add(1);
         }

@@ -1,3 +1,5 @@
+//! Tests of entries: layouts, sizes, values in and out.
+
 use super::*;
 use bytes::Bytes;
 
