@@ -202,14 +202,13 @@ impl Core {
         let registry = self.registry;
         let registered = registry.get(id);
         let command = registered.command;
-        if !command.arity_holds(line.len())
+        if (!command.arity_holds(line.len())
             || !session.client.authenticated
-            || command.has(flag::PROTECTED)
+            || command.has(flag::PROTECTED))
+            && let Some(refusal) = self.refusal(session, command, line)
         {
-            if let Some(refusal) = self.refusal(session, command, line) {
-                self.reject(session, id, &refusal);
-                return true;
-            }
+            self.reject(session, id, &refusal);
+            return true;
         }
         if self.switches.pause != crate::command::Pause::Off && self.pauses(command) {
             session.blocked = Blocked::Pause;

@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn long_lines_are_clipped_as_redis_does() {
-        let long = vec![b'x'; 130];
+        let long = [b'x'; 130];
         assert_eq!(
             &*clip([&long[..]].into_iter())[0],
             [&[b'x'; 128][..], b"... (2 more bytes)"].concat()
