@@ -133,6 +133,12 @@ impl Facts {
         self.stats_bytes += part.stats_bytes;
     }
 
+    /// A counter of the runtime; 0 where the runtime has none of that name.
+    pub fn runtime(&self, name: &str) -> u64 {
+        let found = self.runtime.iter().find(|(known, _)| *known == name);
+        found.map_or(0, |(_, value)| *value)
+    }
+
     /// Keys of all databases.
     pub fn keys(&self) -> usize {
         self.databases.iter().map(|database| database.keys).sum()

@@ -48,10 +48,6 @@ totals! {
     net_in_bytes,
     /// Bytes sent to clients.
     net_out_bytes,
-    /// Reads from clients' sockets that brought bytes.
-    reads,
-    /// Writes to clients' sockets.
-    writes,
     /// Error replies.
     errors,
     /// Clients closed because their unread replies outgrew the limit.
@@ -60,10 +56,6 @@ totals! {
     query_limit_disconnections,
     /// Failed AUTHs.
     auth_denied,
-    /// Turns of the core's loop.
-    turns,
-    /// Nanoseconds spent in turns, sleeping left out.
-    turn_ns,
     /// Nanoseconds spent in active expiry.
     expire_ns,
     /// Changes of keys.
@@ -94,11 +86,9 @@ pub enum Rate {
     NetIn,
     /// Bytes sent per second.
     NetOut,
-    /// Turns of the core's loop per second.
-    Turns,
 }
 
-const RATES: usize = 4;
+const RATES: usize = 3;
 
 /// The last samples of the rates.
 #[derive(Clone, Debug, Default)]
@@ -216,12 +206,7 @@ impl CoreStats {
     pub fn tick(&mut self, mono_ns: u64, memory_bytes: u64) {
         self.memory_peak_bytes = self.memory_peak_bytes.max(memory_bytes);
         let totals = &self.totals;
-        let values = [
-            totals.commands,
-            totals.net_in_bytes,
-            totals.net_out_bytes,
-            totals.turns,
-        ];
+        let values = [totals.commands, totals.net_in_bytes, totals.net_out_bytes];
         let rates = &mut self.rates;
         if let Some(last_ns) = rates.last_ns {
             let elapsed_ns = mono_ns.saturating_sub(last_ns);
