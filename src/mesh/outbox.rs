@@ -26,6 +26,10 @@ pub struct Outbox {
     lines: Option<Box<Batch>>,
     lines_bytes: usize,
     late: Option<Box<Late>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a batch travels as a box, which is reused with it"
+    )]
     spare: Vec<Box<Batch>>,
 }
 

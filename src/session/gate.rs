@@ -132,7 +132,7 @@ impl Core {
     /// Takes on the parameters that the core keeps in another form.
     pub(super) fn apply_config(&mut self) {
         let config = &self.config;
-        self.limits.bulk_bytes_max = config.proto_max_bulk_len as u64;
+        self.limits.bulk_bytes_max = config.proto_max_bulk_len;
         let slow = threshold_ns(config.slowlog_log_slower_than, 1_000);
         let spike = match config.latency_monitor_threshold {
             0 => u64::MAX,

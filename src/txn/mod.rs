@@ -74,7 +74,7 @@ impl Txn {
         };
         let mut parts: Vec<Part> = Vec::new();
         if let Spread::All(_) = spread {
-            parts.extend((0..shards as u16).map(|shard| Part::new(shard)));
+            parts.extend((0..shards as u16).map(Part::new));
         }
         for key in keys {
             let part = match parts.iter().position(|part| part.shard == key.shard) {
