@@ -40,6 +40,8 @@ impl Os for TestOs {
     fn runtime_counters(&self) -> Vec<(&'static str, u64)> {
         vec![("mesh_messages", 7)]
     }
+    fn trim_memory(&self) {}
+
     fn purge_memory(&self) {
         self.purged.set(self.purged.get() + 1);
     }

@@ -259,6 +259,8 @@ pub trait Os {
     fn runtime_counters(&self) -> Vec<(&'static str, u64)>;
     /// Returns free memory of the allocator to the system.
     fn purge_memory(&self);
+    /// Returns memory that this core freed a while ago to the system.
+    fn trim_memory(&self);
     /// The allocator's own statistics as text.
     fn allocator_report(&self) -> String;
     /// Reads a whole file.

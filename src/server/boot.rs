@@ -34,6 +34,7 @@ pub(super) fn start(invocation: &Invocation) -> Result<(), BootError> {
             "replicaof: this version cannot follow another server yet; remove the parameter to start without it".into(),
         ));
     }
+    sys::tune_allocator();
     log::start(config.loglevel, &config.logfile).map_err(BootError::Config)?;
     let plan = plan_cores(&config)?;
     let descriptors = rt::raise_nofile(config.maxclients + OWN_DESCRIPTORS);

@@ -80,6 +80,10 @@ impl Os for System {
         sys::purge_memory();
     }
 
+    fn trim_memory(&self) {
+        sys::trim_memory();
+    }
+
     fn allocator_report(&self) -> String {
         sys::allocator_report()
     }

@@ -108,6 +108,10 @@ pub struct Core {
     waiting: Vec<SessionId>,
     /// Sessions whose reading the owner of the sockets has paused.
     paused_reading: Vec<SessionId>,
+    /// The most memory since the last trim.
+    memory_high: u64,
+    /// Runs of the housekeeping that still trim.
+    trims_left: u32,
     next_cron_ns: u64,
     expiry_due_ns: u64,
     scratch_out: Output,
@@ -118,7 +122,10 @@ const CRON_NS: u64 = 100_000_000;
 /// Expired keys are looked for this often while there are none.
 const EXPIRY_IDLE_NS: u64 = 10_000_000;
 /// Entries that one turn looks at for expiry, and frees of what was detached.
-const EXPIRY_SLICE: usize = 2_000;
+const EXPIRY_SLICE: usize = 1_000;
+/// The allocator is asked to return memory when this much was freed, this many times, as it waits a little itself.
+const TRIM_BYTES_MIN: u64 = 8 << 20;
+const TRIMS: u32 = 8;
 /// Input of a blocked session beyond this is left in the socket.
 const BLOCKED_INPUT_BYTES_MAX: usize = 256 * 1024;
 
@@ -155,6 +162,8 @@ impl Core {
             touched: Vec::new(),
             waiting: Vec::new(),
             paused_reading: Vec::new(),
+            memory_high: 0,
+            trims_left: 0,
             next_cron_ns: 0,
             expiry_due_ns: 0,
             scratch_out: Output::default(),
@@ -682,7 +691,21 @@ impl Core {
     fn cron(&mut self) {
         let memory = self.shard.keyspace.memory() as u64;
         self.stats.tick(self.now.mono_ns, memory);
+        self.trim(memory);
         self.sweep_sessions();
+    }
+
+    /// Returns memory to the system after much of it was freed: the allocator does so by itself only as it allocates.
+    fn trim(&mut self, memory: u64) {
+        self.memory_high = self.memory_high.max(memory);
+        if self.memory_high - memory >= TRIM_BYTES_MIN {
+            self.memory_high = memory;
+            self.trims_left = TRIMS;
+        }
+        if self.trims_left > 0 {
+            self.trims_left -= 1;
+            self.os.trim_memory();
+        }
     }
 
     /// Everything was sent; a core with this many messages left over takes no more lines.

@@ -306,6 +306,10 @@ impl Core {
         let mut failed = false;
         let mut code = None;
         let was_monitor = session.client.monitor;
+        if self.registry.get(id).parent.is_some() {
+            // CLIENT INFO shows what its own session holds.
+            session.measure();
+        }
         let flow = {
             let mut view = self.view();
             let mut cx = ClientCx {
@@ -332,19 +336,23 @@ impl Core {
             (true, false) => self.monitors_changed(-1),
             _ => {}
         }
-        let ticks = (self.ticks)();
-        let ns = ticks.saturating_sub(self.last_ticks);
-        self.last_ticks = ticks;
-        self.stats.record(id, ns, failed);
-        if ns >= self.slow_ns {
-            self.note_slow(&session.client, id, line, ns);
-        }
+        let ns = self.lap_ns();
         match flow {
-            Flow::Done => session.stage_reply(out),
+            Flow::Done => {
+                self.stats.record(id, ns, failed);
+                if ns >= self.slow_ns {
+                    self.note_slow(&session.client, id, line, ns);
+                }
+                session.stage_reply(out);
+            }
             Flow::Visit(visit) => {
-                let ticket = session.pend();
+                let head = Head {
+                    ticket: session.pend(),
+                    command: id,
+                    ..idle_head()
+                };
                 session.blocked = Blocked::Away;
-                self.start_visit(ticket, visit);
+                self.start_visit(OwnedLine::new(head, line), ns, visit);
             }
         }
         true

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use super::{Core, SessionId};
 use crate::command::cx::VisitMerge;
 use crate::command::{Client, ClientCx, CoreView, Flow, Part, Visit, Where, cx::VisitPart};
-use crate::mesh::{Message, Ticket};
+use crate::mesh::{Message, OwnedLine};
 use crate::resp::{Line, Output, Reply};
 
 /// A visit whose answers are not all there.
 pub(super) struct PendingVisit {
-    ticket: Ticket,
+    /// The line that asked for it, with the ticket for its reply.
+    line: OwnedLine,
+    /// The time that its handlers took on this core so far.
+    ns: u64,
     parts: Vec<Option<Part>>,
     /// The core of the first part: 0, or the only one visited.
     first: usize,
@@ -35,8 +38,16 @@ impl Core {
         }
     }
 
-    /// Sends a visit's part to its cores. The answer goes to `ticket`.
-    pub(super) fn start_visit(&mut self, ticket: Ticket, visit: Visit) {
+    /// The nanoseconds since the last time that this was asked.
+    pub(super) fn lap_ns(&mut self) -> u64 {
+        let ticks = (self.ticks)();
+        let ns = ticks.saturating_sub(self.last_ticks);
+        self.last_ticks = ticks;
+        ns
+    }
+
+    /// Sends the parts of a visit to their cores: `line` asked for it, and its handler took `ns` so far.
+    pub(super) fn start_visit(&mut self, line: OwnedLine, ns: u64, visit: Visit) {
         let id = self.next_visit;
         self.next_visit += 1;
         let (first, count) = match visit.to {
@@ -46,7 +57,8 @@ impl Core {
         self.visits.insert(
             id,
             PendingVisit {
-                ticket,
+                line,
+                ns,
                 parts: (0..count).map(|_| None).collect(),
                 first,
                 missing: count,
@@ -94,10 +106,12 @@ impl Core {
         }
         let pending = self.visits.remove(&id).expect("it was there");
         let parts = pending.parts.into_iter().flatten().collect();
-        self.merge_visit(pending.ticket, pending.merge, parts);
+        self.merge_visit(pending.line, pending.ns, pending.merge, parts);
     }
 
-    fn merge_visit(&mut self, ticket: Ticket, merge: VisitMerge, parts: Vec<Part>) {
+    fn merge_visit(&mut self, line: OwnedLine, ns: u64, merge: VisitMerge, parts: Vec<Part>) {
+        self.lap_ns();
+        let ticket = line.head.ticket;
         let id = SessionId::of(ticket);
         let mut session = self.sessions.take(id);
         // The client may have gone meanwhile; what it asked for goes on.
@@ -126,18 +140,26 @@ impl Core {
                 }
             }
         };
+        let failed = fault_text.is_some();
         if let Some(fault) = fault_text {
             self.stats.error(crate::shard::error_code(fault.as_str()));
         }
+        let ns = ns + self.lap_ns();
         if let Some(session) = session {
             self.sessions.put(session);
         }
         match flow {
             Flow::Done => {
+                self.stats.record(line.head.command, ns, failed);
+                if ns >= self.slow_ns
+                    && let Some(entry) = self.slow_entry(line.head.command, &line.line(), ns)
+                {
+                    self.keep_slow_of(ticket, entry);
+                }
                 let len = out.len();
                 self.answer(ticket, &out, 0..len);
             }
-            Flow::Visit(visit) => self.start_visit(ticket, visit),
+            Flow::Visit(visit) => self.start_visit(line, ns, visit),
         }
     }
 }

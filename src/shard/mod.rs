@@ -172,6 +172,7 @@ impl Shard {
         let ns = ticks.saturating_sub(env.last_ticks);
         env.last_ticks = ticks;
         env.stats.record(head.command, ns, failed);
+        env.stats.totals.changes += self.effects.dirty;
         Ran { ns, failed }
     }
 
