@@ -296,6 +296,9 @@ impl ShardCore {
         let Some(Some((conn, _))) = self.sessions.get(session.handle as usize) else {
             return;
         };
+        if session.holds_replies() {
+            return;
+        }
         let conn = *conn;
         let mut gone = session.client.close == Some(Close::Now);
         let mut sent = 0;

@@ -542,11 +542,17 @@ impl Core {
         const WINDOW: usize = 16;
         let (lines, replies) = batch.parts();
         let mut first = 0;
-        for window in lines.heads.chunks(WINDOW) {
+        // Buckets are fetched one window ahead, so that they are there when their entries are looked for.
+        if lines.heads.len() > 1 {
+            for head in lines.heads.iter().take(WINDOW) {
+                self.shard.prefetch_bucket(head.db as usize, head.hash);
+            }
+        }
+        for (index, window) in lines.heads.chunks(WINDOW).enumerate() {
+            for head in lines.heads.iter().skip((index + 1) * WINDOW).take(WINDOW) {
+                self.shard.prefetch_bucket(head.db as usize, head.hash);
+            }
             if window.len() > 1 {
-                for head in window {
-                    self.shard.prefetch_bucket(head.db as usize, head.hash);
-                }
                 for head in window {
                     self.shard.prefetch_entry(head.db as usize, head.hash);
                 }

@@ -13,6 +13,8 @@ use crate::txn::Route;
 
 /// Lines whose keys are fetched together.
 const WINDOW: usize = 16;
+/// An entry is fetched this many lines after its bucket.
+const BUCKET_LINES_AHEAD: usize = 6;
 /// Lines that a session runs in one turn.
 const TURN_LINES_MAX: usize = 1024;
 /// Lines of one session that may be under way on other cores.
@@ -143,17 +145,28 @@ impl Core {
                 command,
                 route,
             });
+            // By now the bucket that was asked for some lines ago is there.
+            if let Some(ago) = window.lines.len().checked_sub(BUCKET_LINES_AHEAD + 1) {
+                self.prefetch_planned(session, &window.lines[ago]);
+            }
         }
         if window.lines.len() > 1 {
-            for planned in &window.lines {
-                if let Some(Route::One { shard, hash }) = planned.route
-                    && shard == self.place.index
-                {
-                    self.shard.prefetch_entry(session.client.db, hash);
-                }
+            let fetched = window.lines.len().saturating_sub(BUCKET_LINES_AHEAD);
+            for planned in &window.lines[fetched..] {
+                self.prefetch_planned(session, planned);
             }
         }
         more
+    }
+
+    /// Fetches the entry of a planned line, if it is the own shard's.
+    #[inline]
+    fn prefetch_planned(&self, session: &Session, planned: &Planned) {
+        if let Some(Route::One { shard, hash }) = planned.route
+            && shard == self.place.index
+        {
+            self.shard.prefetch_entry(session.client.db, hash);
+        }
     }
 
     /// Keeps the lines of the window from `index` on: they run later.

@@ -36,6 +36,9 @@ use crate::resp::{Output, Parser};
 /// Staged replies of which more than half are gone are moved together beyond this size.
 const STAGED_BYTES_COMPACT: usize = 1 << 20;
 
+/// Replies of this size are sent even if more are expected.
+const HELD_BYTES_MAX: usize = 16 * 1024;
+
 /// One line that was not answered when a line behind it came.
 #[derive(Clone, Debug)]
 enum Slot {
@@ -122,6 +125,14 @@ impl Session {
     /// Nothing is under way and nothing waits to be run.
     pub fn is_drained(&self) -> bool {
         self.slots.is_empty() && self.queued.is_empty() && !self.lines_wait
+    }
+
+    /// Its replies wait a moment for those that are under way on other cores: one send instead of two.
+    pub fn holds_replies(&self) -> bool {
+        self.blocked == Blocked::No
+            && !self.slots.is_empty()
+            && self.out.len() < HELD_BYTES_MAX
+            && self.client.close.is_none()
     }
 
     /// It is to be closed as soon as its replies are sent.
