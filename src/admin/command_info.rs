@@ -4,7 +4,7 @@ use crate::base::glob;
 use crate::command::syntax::{Argument, Kind, arguments};
 use crate::command::{
     Begin, ClientCx, ClientHandler, Command, CommandId, Fault, Find, Flow, Group, KeyRef, KeySpec,
-    Registry, Run, category, flag, help, key_flag, key_flag_names,
+    Registry, Run, category, flag, help, key_flag_names,
 };
 use crate::resp::{Line, Reply};
 
@@ -205,7 +205,11 @@ fn write_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
         reply.bulk(name.as_bytes());
         reply.bulk(b"spec");
     };
-    reply.map(3);
+    reply.map(3 + usize::from(!spec.notes.is_empty()));
+    if !spec.notes.is_empty() {
+        reply.bulk(b"notes");
+        reply.bulk(spec.notes.as_bytes());
+    }
     reply.bulk(b"flags");
     simple_set(reply, &key_flag_names(spec.flags));
     reply.bulk(b"begin_search");
@@ -269,9 +273,14 @@ fn write_docs(reply: &mut Reply<'_>, registry: &Registry, id: CommandId) {
     let command = registered.command;
     let arguments = arguments(command.syntax);
     reply.bulk(command.name.as_bytes());
-    reply.map(
-        4 + usize::from(!arguments.is_empty()) + usize::from(!registered.subcommands.is_empty()),
-    );
+    let fields = [
+        command.deprecated.is_some(),
+        command.deprecated.is_some(),
+        command.deprecated.is_some(),
+        !arguments.is_empty(),
+        !registered.subcommands.is_empty(),
+    ];
+    reply.map(4 + fields.iter().filter(|present| **present).count());
     for (field, text) in [
         ("summary", command.summary),
         ("since", command.since),
@@ -280,6 +289,14 @@ fn write_docs(reply: &mut Reply<'_>, registry: &Registry, id: CommandId) {
     ] {
         reply.bulk(field.as_bytes());
         reply.bulk(text.as_bytes());
+    }
+    if let Some((since, replacement)) = command.deprecated {
+        reply.bulk(b"doc_flags");
+        simple_set(reply, &["deprecated"]);
+        reply.bulk(b"deprecated_since");
+        reply.bulk(since.as_bytes());
+        reply.bulk(b"replaced_by");
+        reply.bulk(replacement.as_bytes());
     }
     if !arguments.is_empty() {
         reply.bulk(b"arguments");
@@ -435,11 +452,7 @@ fn getkeysandflags(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     for key in keys {
         cx.reply.array(2);
         cx.reply.bulk(line.arg(key.arg));
-        // What a row says of variable flags is the most that they may be.
-        simple_set(
-            &mut cx.reply,
-            &key_flag_names(key.flags & !key_flag::VARIABLE_FLAGS),
-        );
+        simple_set(&mut cx.reply, &key_flag_names(key.flags));
     }
     Ok(Flow::Done)
 }

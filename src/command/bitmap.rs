@@ -29,10 +29,14 @@ const ACCESS_UPDATE: &[KeySpec] = &[KeySpec::one(
     1,
     key_flag::RW | key_flag::ACCESS | key_flag::UPDATE,
 )];
-const ACCESS_UPDATE_VARIABLE: &[KeySpec] = &[KeySpec::one(
-    1,
-    key_flag::RW | key_flag::ACCESS | key_flag::UPDATE | key_flag::VARIABLE_FLAGS,
-)];
+const BITFIELD_KEYS: &[KeySpec] = &[KeySpec {
+    flags_of: Some(bitfield::key_flags),
+    notes: "This command allows both access and modification of the key",
+    ..KeySpec::one(
+        1,
+        key_flag::RW | key_flag::ACCESS | key_flag::UPDATE | key_flag::VARIABLE_FLAGS,
+    )
+}];
 
 /// The rows of the bitmap commands.
 pub const TABLE: &[Command] = &[
@@ -98,14 +102,12 @@ pub const TABLE: &[Command] = &[
         )
     },
     Command {
-        keys: ACCESS_UPDATE_VARIABLE,
+        keys: BITFIELD_KEYS,
         since: "3.2.0",
         complexity: "O(1) for each subcommand specified",
         summary: "Reads and writes integers of any width within a value.",
-        syntax: "key [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] \
-                 <SET encoding offset value | INCRBY encoding offset increment> \
-                 [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] \
-                 <SET encoding offset value | INCRBY encoding offset increment> ...]]",
+        syntax: "key [<GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] \
+                 <SET encoding offset value | INCRBY encoding offset increment>> [...]]",
         ..row(
             "bitfield",
             -2,

@@ -52,6 +52,7 @@ pub const TABLE: &[Command] = &[
     Command {
         categories: category::CONNECTION,
         group: Group::Connection,
+        deprecated: Some(("7.2.0", "just closing the connection")),
         summary: "Closes the connection.",
         ..Command::new("quit", -1, ALWAYS, Run::Client(quit))
     },

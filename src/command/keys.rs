@@ -73,6 +73,10 @@ pub struct KeySpec {
     pub find: Find,
     /// The database of these keys where it is not the client's: COPY's `DB` option.
     pub db: Option<fn(&Line<'_>) -> Option<usize>>,
+    /// The flags of these keys in a line whose arguments say less than `flags`: those of SET depend on `GET`.
+    pub flags_of: Option<fn(&Line<'_>) -> u32>,
+    /// What COMMAND INFO remarks on the flags; empty without a remark.
+    pub notes: &'static str,
 }
 
 impl KeySpec {
@@ -92,6 +96,8 @@ impl KeySpec {
                 limit: 0,
             },
             db: None,
+            flags_of: None,
+            notes: "",
         }
     }
 
@@ -106,6 +112,8 @@ impl KeySpec {
                 step: 1,
             },
             db: None,
+            flags_of: None,
+            notes: "",
         }
     }
 }
@@ -115,7 +123,7 @@ impl KeySpec {
 pub struct KeyRef {
     /// The argument that holds it.
     pub arg: usize,
-    /// Bits of [`key_flag`].
+    /// Bits of [`key_flag`], as far as the line tells.
     pub flags: u32,
     /// The database where it is not the client's.
     pub db: Option<usize>,
@@ -166,13 +174,10 @@ impl Command {
             if end > len || end.saturating_sub(first) % step != 0 && end == len {
                 return false;
             }
+            let flags = spec.flags_of.map_or(spec.flags, |flags| flags(line));
             let mut arg = first;
             while arg < end {
-                keys.push(KeyRef {
-                    arg,
-                    flags: spec.flags,
-                    db,
-                });
+                keys.push(KeyRef { arg, flags, db });
                 arg += step;
             }
         }

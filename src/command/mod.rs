@@ -227,6 +227,8 @@ pub struct Command {
     pub group: Group,
     /// The version of Redis that brought it.
     pub since: &'static str,
+    /// The version of Redis since which another command is preferred, and what that is.
+    pub deprecated: Option<(&'static str, &'static str)>,
     /// Complexity in words.
     pub complexity: &'static str,
     /// One sentence.
@@ -252,6 +254,7 @@ impl Command {
             keys: &[],
             group: Group::Generic,
             since: "1.0.0",
+            deprecated: None,
             complexity: "O(1)",
             summary: "",
             syntax: "",

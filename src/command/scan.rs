@@ -166,8 +166,11 @@ impl<'a> ScanOptions<'a> {
 }
 
 fn parse_cursor(text: &[u8]) -> Option<(usize, u64)> {
-    // Redis takes no blank in front of a cursor, unlike of other unsigned numbers.
-    let cursor = parse_u64(text).filter(|_| text[0].is_ascii_digit())?;
+    // As Redis reads cursors: no blank in front, unlike of other unsigned numbers, and nothing at all means 0.
+    let cursor = match text {
+        [] => 0,
+        [first, ..] => parse_u64(text).filter(|_| first.is_ascii_digit())?,
+    };
     let shard = (cursor >> POSITION_BITS) as usize;
     Some((shard, cursor & ((1 << POSITION_BITS) - 1)))
 }

@@ -34,10 +34,18 @@ const ACCESS_DELETE: &[KeySpec] = &[KeySpec::one(
     1,
     key_flag::RW | key_flag::ACCESS | key_flag::DELETE,
 )];
-const ACCESS_UPDATE_VARIABLE: &[KeySpec] = &[KeySpec::one(
-    1,
-    key_flag::RW | key_flag::ACCESS | key_flag::UPDATE | key_flag::VARIABLE_FLAGS,
-)];
+const SET_KEYS: &[KeySpec] = &[KeySpec {
+    flags_of: Some(set_key_flags),
+    notes: "RW and ACCESS due to the optional `GET` argument",
+    ..KeySpec::one(
+        1,
+        key_flag::RW | key_flag::ACCESS | key_flag::UPDATE | key_flag::VARIABLE_FLAGS,
+    )
+}];
+const GETEX_KEYS: &[KeySpec] = &[KeySpec {
+    notes: "RW and UPDATE because it changes the TTL",
+    ..KeySpec::one(1, key_flag::RW | key_flag::ACCESS | key_flag::UPDATE)
+}];
 const INSERT: &[KeySpec] = &[KeySpec::one(1, key_flag::RW | key_flag::INSERT)];
 const UPDATE: &[KeySpec] = &[KeySpec::one(1, key_flag::RW | key_flag::UPDATE)];
 const REPLACE: &[KeySpec] = &[KeySpec::one(1, key_flag::OW | key_flag::UPDATE)];
@@ -57,7 +65,7 @@ pub const TABLE: &[Command] = &[
         ..row("get", 2, READS_FAST, Run::Keys(get, Spread::One))
     },
     Command {
-        keys: ACCESS_UPDATE_VARIABLE,
+        keys: SET_KEYS,
         summary: "Sets the value of a key, whatever it held before.",
         syntax: "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | \
                  PXAT unix-time-milliseconds | KEEPTTL]",
@@ -65,6 +73,7 @@ pub const TABLE: &[Command] = &[
     },
     Command {
         keys: CREATE,
+        deprecated: Some(("2.6.12", "`SET` with the `NX` argument")),
         summary: "Sets the value of a key that does not exist.",
         syntax: "key value",
         ..row("setnx", 3, WRITES_FAST, Run::Keys(setnx, Spread::One))
@@ -72,6 +81,7 @@ pub const TABLE: &[Command] = &[
     Command {
         keys: REPLACE,
         since: "2.0.0",
+        deprecated: Some(("2.6.12", "`SET` with the `EX` argument")),
         summary: "Sets the value of a key and the seconds that it lives.",
         syntax: "key seconds value",
         ..row("setex", 4, WRITES, Run::Keys(setex, Spread::One))
@@ -79,12 +89,14 @@ pub const TABLE: &[Command] = &[
     Command {
         keys: REPLACE,
         since: "2.6.0",
+        deprecated: Some(("2.6.12", "`SET` with the `PX` argument")),
         summary: "Sets the value of a key and the milliseconds that it lives.",
         syntax: "key milliseconds value",
         ..row("psetex", 4, WRITES, Run::Keys(psetex, Spread::One))
     },
     Command {
         keys: ACCESS_UPDATE,
+        deprecated: Some(("6.2.0", "`SET` with the `GET` argument")),
         summary: "Sets the value of a key and returns the old one.",
         syntax: "key value",
         ..row("getset", 3, WRITES_FAST, Run::Keys(getset, Spread::One))
@@ -102,7 +114,7 @@ pub const TABLE: &[Command] = &[
         )
     },
     Command {
-        keys: ACCESS_UPDATE,
+        keys: GETEX_KEYS,
         since: "6.2.0",
         summary: "Returns the value of a key and sets or removes its expiry.",
         syntax: "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
@@ -201,6 +213,7 @@ pub const TABLE: &[Command] = &[
     Command {
         keys: ACCESS,
         complexity: "O(N) where N is the length of the returned string; a large one is not copied.",
+        deprecated: Some(("2.0.0", "`GETRANGE`")),
         summary: "Returns a part of a value. The old name of GETRANGE.",
         syntax: "key start end",
         ..row("substr", 4, READS, Run::Keys(part::getrange, Spread::One))
@@ -279,6 +292,15 @@ fn get(cx: &mut Cx<'_>) -> Done {
         }
     }
     Ok(())
+}
+
+/// What SET does with its key: it reads it only with GET.
+fn set_key_flags(line: &Line<'_>) -> u32 {
+    if (3..line.len()).any(|index| line.is(index, "GET")) {
+        key_flag::RW | key_flag::ACCESS | key_flag::UPDATE
+    } else {
+        key_flag::OW | key_flag::UPDATE
+    }
 }
 
 fn set(cx: &mut Cx<'_>) -> Done {

@@ -7,9 +7,25 @@
 use super::bit_offset;
 use crate::base::number::parse_i64;
 use crate::command::string::{existed, missed, wrote_string};
-use crate::command::{Cx, Done, Fault};
+use crate::command::{Cx, Done, Fault, key_flag};
 use crate::config::Config;
 use crate::resp::Line;
+
+/// What BITFIELD does with its key: nothing but reading it when all steps are GET. A line that is malformed counts as writing.
+pub(super) fn key_flags(line: &Line<'_>) -> u32 {
+    let mut at = 2;
+    while at < line.len() {
+        let more = line.len() - 1 - at;
+        at += if line.is(at, "GET") && more >= 2 {
+            3
+        } else if line.is(at, "OVERFLOW") && more >= 1 {
+            2
+        } else {
+            return key_flag::RW | key_flag::ACCESS | key_flag::UPDATE;
+        };
+    }
+    key_flag::RO | key_flag::ACCESS
+}
 
 /// Width and sign of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
