@@ -1,0 +1,3 @@
+//! Feature scripts: lines and the replies that they must get, through a whole simulated node.
+
+mod runner;

@@ -1,0 +1,3 @@
+//! Simulated nodes: all cores, the orderer and the clients in one thread, moved by a seed.
+
+pub mod node;
