@@ -106,6 +106,8 @@ impl Os for SimulatedOs {
     fn runtime_counters(&self) -> Vec<(&'static str, u64)> {
         vec![("turns", 1)]
     }
+    fn trim_memory(&self) {}
+
     fn purge_memory(&self) {}
     fn allocator_report(&self) -> String {
         "simulated".into()
