@@ -454,7 +454,7 @@ parameters! {
         /// Warnings at the start that do not stop it.
         ignore_warnings: String = text(""), Plain, [], MUTABLE, Accepted("no warning stops the start");
         /// Switch transparent huge pages off for the process.
-        disable_thp: bool = true, Plain, [], IMMUTABLE, NO_FORK;
+        disable_thp: bool = true, Plain, [], IMMUTABLE, Works;
         /// Locale that SORT with ALPHA and Lua compare texts in.
         locale_collate: String = text(""), Plain, [], MUTABLE, Accepted("texts are compared byte by byte");
         /// Tell the kernel which processes to end first when memory runs out.

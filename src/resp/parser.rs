@@ -34,11 +34,10 @@ pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 const UNAUTHENTICATED_MULTIBULK_MAX: i64 = 10;
 /// The longest argument before the client is known.
 const UNAUTHENTICATED_BULK_BYTES_MAX: i64 = 16 * 1024;
-/// The first allocation for a large argument, if it is at least that large.
-const BIG_RESERVE_BYTES_MIN: usize = 1 << 20;
-/// A large argument's buffer grows by this factor: one byte in seven is copied once more, and memory that was
-/// reserved but not yet received stays within this multiple of what was.
-const BIG_RESERVE_FACTOR: usize = 8;
+/// A large argument's buffer begins with room for this many bytes, if it is at least that large. When so many have
+/// arrived it gets its whole announced length: pages that were not received into are not resident, and a longer
+/// staircase would copy many megabytes within one turn.
+const BIG_RESERVE_BYTES_MIN: usize = 64 << 10;
 /// Scratch space for more spans than that is given back after use.
 const KEPT_SPANS_MAX: usize = 16 * 1024;
 
@@ -191,9 +190,12 @@ impl Filling {
         if self.buffer.len() < self.buffer.capacity() || self.remaining() == 0 {
             return;
         }
-        let wanted = (self.buffer.len() * BIG_RESERVE_FACTOR).max(BIG_RESERVE_BYTES_MIN);
-        // A new buffer instead of `reserve`, which could take twice of what the last step needs.
-        let mut larger = BytesMut::with_capacity(wanted.min(self.len));
+        let wanted = match self.buffer.len() {
+            0 => self.len.min(BIG_RESERVE_BYTES_MIN),
+            _ => self.len,
+        };
+        // A new buffer instead of `reserve`, which could take twice of what is needed.
+        let mut larger = BytesMut::with_capacity(wanted);
         larger.extend_from_slice(&self.buffer);
         self.buffer = larger;
     }

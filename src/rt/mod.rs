@@ -149,7 +149,7 @@ impl Default for Options {
             spin_us: 0,
             ring_capacity: 256,
             read_bytes_max: 32 * 1024,
-            large_read_bytes_max: 256 * 1024,
+            large_read_bytes_max: 64 * 1024,
             events_max: 128,
         }
     }

@@ -36,6 +36,9 @@ pub(super) fn start(invocation: &Invocation) -> Result<(), BootError> {
     }
     sys::tune_allocator();
     log::start(config.loglevel, &config.logfile).map_err(BootError::Config)?;
+    if config.disable_thp && !sys::disable_huge_pages() {
+        tracing::warn!("the kernel does not let this process do without huge pages: expect pauses");
+    }
     let plan = plan_cores(&config)?;
     let descriptors = rt::raise_nofile(config.maxclients + OWN_DESCRIPTORS);
     let clients_max = config
