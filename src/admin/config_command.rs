@@ -10,6 +10,7 @@ use crate::command::{
     protected_action_allowed,
 };
 use crate::config::Config;
+use crate::resp::Line;
 
 /// The family's rows.
 pub const TABLE: &[Command] = &[Command {
@@ -50,6 +51,7 @@ const SUBCOMMANDS: &[Command] = &[
         complexity: "O(N) when N is the number of configuration parameters provided",
         summary: "Sets configuration parameters in-flight.",
         syntax: "parameter value [parameter value ...]",
+        secret: Some(set_secret),
         tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         ..row("config|set", -4, ADMIN, set)
     },
@@ -87,6 +89,18 @@ fn get(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
         cx.reply.bulk(value.as_bytes());
     }
     Ok(Flow::Done)
+}
+
+/// The value of a parameter that is a secret.
+fn set_secret(line: &Line<'_>, index: usize) -> bool {
+    const SECRETS: [&str; 5] = [
+        "requirepass",
+        "masterauth",
+        "masteruser",
+        "tls-key-file-pass",
+        "tls-client-key-file-pass",
+    ];
+    index >= 3 && index % 2 == 1 && SECRETS.iter().any(|name| line.is(index - 1, name))
 }
 
 fn set(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {

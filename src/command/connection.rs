@@ -2,7 +2,7 @@
 
 use super::{ClientCx, Close, Command, Fault, Flow, Group, ReplyMode, Run, category, flag};
 use crate::base::number::parse_i64;
-use crate::resp::Proto;
+use crate::resp::{Line, Proto};
 
 /// The version of Redis whose behaviour this server has, as HELLO and INFO tell it.
 pub const REDIS_VERSION: &str = "7.4.0";
@@ -19,6 +19,7 @@ pub const TABLE: &[Command] = &[
         complexity: "O(N) where N is the number of passwords defined for the user",
         summary: "Authenticates the connection.",
         syntax: "[username] password",
+        secret: Some(auth_secret),
         ..Command::new("auth", -2, ALWAYS, Run::Client(auth))
     },
     Command {
@@ -39,6 +40,7 @@ pub const TABLE: &[Command] = &[
         since: "6.0.0",
         summary: "Handshakes with the server.",
         syntax: "[protover [AUTH username password] [SETNAME clientname]]",
+        secret: Some(hello_secret),
         ..Command::new("hello", -1, ALWAYS, Run::Client(hello))
     },
     Command {
@@ -100,6 +102,27 @@ fn reply_argument(cx: &mut ClientCx<'_, '_>) {
         Some(shared) => cx.reply.bulk_shared(shared),
         None => cx.reply.bulk(cx.line.arg(1)),
     }
+}
+
+/// AUTH's user and password. A line that is malformed is shown, so that the mistake can be found.
+fn auth_secret(line: &Line<'_>, index: usize) -> bool {
+    index > 0 && line.len() <= 3
+}
+
+/// The user and password behind HELLO's AUTH.
+fn hello_secret(line: &Line<'_>, index: usize) -> bool {
+    let mut at = 2;
+    while at < line.len() {
+        if line.is(at, "AUTH") {
+            if (at + 1..=at + 2).contains(&index) {
+                return true;
+            }
+            at += 3;
+        } else {
+            at += if line.is(at, "SETNAME") { 2 } else { 1 };
+        }
+    }
+    false
 }
 
 fn auth(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
@@ -271,6 +294,38 @@ fn select(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resp::Span;
+
+    fn shown(text: &str) -> String {
+        let mut spans = Vec::new();
+        let mut at = 0;
+        for word in text.split(' ') {
+            spans.push(Span::inline(at, word.len()));
+            at += word.len() + 1;
+        }
+        let line = Line::new(text.as_bytes(), &spans, &[]);
+        let command = TABLE.iter().find(|command| line.is(0, command.name));
+        let args = command.expect("a row of this file").shown_args(line);
+        let words: Vec<_> = args.map(String::from_utf8_lossy).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (line, expected) in [
+            ("AUTH pass", "AUTH (redacted)"),
+            ("AUTH user pass", "AUTH (redacted) (redacted)"),
+            ("AUTH a b c", "AUTH a b c"),
+            (
+                "HELLO 3 SETNAME auth AUTH user pass SETNAME me",
+                "HELLO 3 SETNAME auth AUTH (redacted) (redacted) SETNAME me",
+            ),
+            ("HELLO 3 AUTH user", "HELLO 3 AUTH (redacted)"),
+            ("ECHO auth", "ECHO auth"),
+        ] {
+            assert_eq!(shown(line), expected);
+        }
+    }
 
     #[test]
     fn passwords_are_compared_whole() {

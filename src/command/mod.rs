@@ -49,6 +49,8 @@ pub use keys::{Begin, Find, KeyRef, KeySpec, key_flag};
 pub use protect::{check_protected, protected_action_allowed};
 pub use registry::{CommandId, Registered, Registry};
 
+use crate::resp::Line;
+
 /// Command flags, as COMMAND INFO names them.
 pub mod flag {
     /// May change the keyspace.
@@ -192,7 +194,7 @@ pub enum Spread {
     /// No keys: the handler runs on every shard, with the whole shard reserved.
     All(Merge),
     /// No keys: the line itself names the shard (`line, shards -> shard`), as SCAN's cursor does.
-    Route(fn(&crate::resp::Line<'_>, usize) -> usize),
+    Route(fn(&Line<'_>, usize) -> usize),
 }
 
 /// A handler of a keys command.
@@ -239,6 +241,8 @@ pub struct Command {
     pub tips: &'static [&'static str],
     /// Where and how it runs.
     pub run: Run,
+    /// The argument at an index is a secret, which neither the slow log nor MONITOR may show.
+    pub secret: Option<fn(&Line<'_>, usize) -> bool>,
     /// The subcommands of a container.
     pub subcommands: &'static [Command],
 }
@@ -260,6 +264,7 @@ impl Command {
             syntax: "",
             tips: &[],
             run,
+            secret: None,
             subcommands: &[],
         }
     }
@@ -272,6 +277,18 @@ impl Command {
         } else {
             len >= self.arity.unsigned_abs() as usize
         }
+    }
+
+    /// The arguments of a line as they may be shown: secrets are replaced.
+    pub fn shown_args<'a>(&self, line: Line<'a>) -> impl ExactSizeIterator<Item = &'a [u8]> {
+        let secret = self.secret;
+        line.args().enumerate().map(move |(index, arg)| {
+            if secret.is_some_and(|secret| secret(&line, index)) {
+                b"(redacted)"
+            } else {
+                arg
+            }
+        })
     }
 
     /// The flag bits are all set.
