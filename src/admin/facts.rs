@@ -47,6 +47,9 @@ pub(super) struct Facts {
     pub clients: ClientFacts,
     pub runtime: Vec<(&'static str, u64)>,
     pub thread_cpu_s: [f64; 2],
+    /// Of the counters, from the start on.
+    pub startup_bytes: usize,
+    /// Of the counters, what came with the commands that were called.
     pub stats_bytes: usize,
 }
 
@@ -81,7 +84,8 @@ impl Facts {
             clients,
             runtime: core.os.runtime_counters(),
             thread_cpu_s: core.os.thread_cpu_seconds(),
-            stats_bytes: core.stats.heap_bytes(),
+            startup_bytes: core.stats.startup_bytes(),
+            stats_bytes: core.stats.grown_bytes(),
         }
     }
 
@@ -130,6 +134,7 @@ impl Facts {
         }
         self.thread_cpu_s[0] += part.thread_cpu_s[0];
         self.thread_cpu_s[1] += part.thread_cpu_s[1];
+        self.startup_bytes += part.startup_bytes;
         self.stats_bytes += part.stats_bytes;
     }
 
@@ -166,8 +171,8 @@ impl Memory {
     /// From the facts of all cores.
     pub fn of(facts: &Facts, os: &dyn Os) -> Memory {
         let dataset = facts.dataset_bytes as u64;
-        let startup = facts.stats_bytes as u64;
-        let overhead = startup + facts.clients.memory_bytes as u64;
+        let startup = facts.startup_bytes as u64;
+        let overhead = startup + (facts.stats_bytes + facts.clients.memory_bytes) as u64;
         let used = dataset + overhead;
         Memory {
             used,

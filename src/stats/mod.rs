@@ -301,16 +301,20 @@ impl CoreStats {
         self.output_buffer_peak_bytes = 0;
     }
 
-    /// Bytes on the heap.
-    pub fn heap_bytes(&self) -> usize {
+    /// Bytes on the heap from the start on.
+    pub fn startup_bytes(&self) -> usize {
+        self.commands.capacity() * size_of::<CommandStats>()
+    }
+
+    /// Bytes on the heap of what came when it was needed: the histograms of commands that were called.
+    pub fn grown_bytes(&self) -> usize {
         let histograms = self
             .commands
             .iter()
             .filter_map(|stats| stats.histogram.as_ref());
-        self.commands.capacity() * size_of::<CommandStats>()
-            + histograms
-                .map(|histogram| histogram.heap_bytes() + size_of::<Histogram>())
-                .sum::<usize>()
+        histograms
+            .map(|histogram| histogram.heap_bytes() + size_of::<Histogram>())
+            .sum()
     }
 }
 
