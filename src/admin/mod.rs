@@ -22,7 +22,7 @@ use std::sync::OnceLock;
 
 use crate::command::{
     Command, Registry, bitmap, client_command, connection, database, expire, generic, object, scan,
-    string,
+    string, transaction,
 };
 
 /// The tables of all families: the one place that knows which there are.
@@ -44,6 +44,7 @@ pub const TABLES: &[&[Command]] = &[
     server::TABLE,
     slow_log::TABLE,
     string::TABLE,
+    transaction::TABLE,
 ];
 
 /// All commands of this server, built at the first call.

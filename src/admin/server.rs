@@ -119,6 +119,11 @@ fn lolwut(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
 
 /// From now on the client gets every line that any core runs.
 fn monitor(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    if cx.client.executing {
+        return Err(Fault::text(
+            "ERR MONITOR isn't allowed for DENY BLOCKING client",
+        ));
+    }
     if cx.client.monitor {
         cx.reply.ok();
         return Ok(Flow::Done);

@@ -68,6 +68,10 @@ pub struct Client {
     pub blocked: bool,
     /// It is between MULTI and EXEC: lines queued so far.
     pub multi: Option<u32>,
+    /// A line between MULTI and EXEC was refused: EXEC will be, too.
+    pub multi_failed: bool,
+    /// The line that runs is one of an EXEC: it must not wait for anything.
+    pub executing: bool,
     /// Keys it watches.
     pub watching: u32,
     /// Set: the session closes it.
@@ -117,6 +121,8 @@ impl Client {
             no_touch: false,
             blocked: false,
             multi: None,
+            multi_failed: false,
+            executing: false,
             watching: 0,
             close: None,
             created_ms: now_ms,

@@ -61,12 +61,13 @@ pub fn describe(client: &Client, now_ms: i64, out: &mut Vec<u8>) {
     head.clear();
     let _ = write!(
         head,
-        " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={}",
+        " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={}",
         seconds_since(client.created_ms),
         seconds_since(client.active_ms),
         flags(client),
         client.db,
         client.multi.map_or(-1, i64::from),
+        client.watching,
     );
     let free = client
         .query_capacity_bytes

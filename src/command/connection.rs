@@ -56,14 +56,14 @@ pub const TABLE: &[Command] = &[
         group: Group::Connection,
         deprecated: Some(("7.2.0", "just closing the connection")),
         summary: "Closes the connection.",
-        ..Command::new("quit", -1, ALWAYS, Run::Client(quit))
+        ..Command::new("quit", -1, ALWAYS | flag::UNQUEUED, Run::Client(quit))
     },
     Command {
         categories: category::CONNECTION,
         group: Group::Connection,
         since: "6.2.0",
         summary: "Resets the connection.",
-        ..Command::new("reset", 1, ALWAYS, Run::Client(reset))
+        ..Command::new("reset", 1, ALWAYS | flag::UNQUEUED, Run::Client(reset))
     },
     Command {
         categories: category::CONNECTION,
@@ -73,7 +73,7 @@ pub const TABLE: &[Command] = &[
         ..Command::new(
             "select",
             2,
-            flag::LOADING | flag::STALE | flag::FAST,
+            flag::LOADING | flag::STALE | flag::FAST | flag::SELECTS,
             Run::Client(select),
         )
     },
@@ -275,7 +275,14 @@ fn reset(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
 }
 
 fn select(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
-    let index = parse_i64(cx.line.arg(1)).ok_or(Fault::NotInteger)?;
+    cx.client.db = selected(cx.line.arg(1), cx.core.config.databases)?;
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+/// The database that SELECT's argument names.
+pub fn selected(index: &[u8], databases: u64) -> Result<usize, Fault> {
+    let index = parse_i64(index).ok_or(Fault::NotInteger)?;
     if i32::try_from(index).is_err() {
         return Err(Fault::text(format!(
             "ERR value is out of range, value must between {} and {}",
@@ -284,11 +291,9 @@ fn select(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
         )));
     }
     match usize::try_from(index) {
-        Ok(index) if (index as u64) < cx.core.config.databases => cx.client.db = index,
-        _ => return Err(Fault::text("ERR DB index is out of range")),
+        Ok(index) if (index as u64) < databases => Ok(index),
+        _ => Err(Fault::text("ERR DB index is out of range")),
     }
-    cx.reply.ok();
-    Ok(Flow::Done)
 }
 
 #[cfg(test)]

@@ -42,6 +42,16 @@ pub struct Write {
     pub class: u32,
 }
 
+/// Keys that expired, as changes.
+pub fn expired_writes(expired: Vec<(usize, Box<[u8]>)>) -> impl Iterator<Item = Write> {
+    expired.into_iter().map(|(db, key)| Write {
+        db,
+        key,
+        event: "expired",
+        class: class::EXPIRED,
+    })
+}
+
 /// What a line did besides its reply. Lives on a shard, reused from line to line.
 #[derive(Default, Debug)]
 pub struct Effects {
@@ -330,6 +340,10 @@ pub enum Flow {
     Done,
     /// Cores are visited, then the answers merged.
     Visit(Visit),
+    /// The keys of the line are watched, then the session replies.
+    Watch,
+    /// The queued lines run, and their replies are the reply.
+    Exec,
 }
 
 /// What a visit brings back from one core.

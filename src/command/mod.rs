@@ -36,6 +36,7 @@ pub mod string;
 pub mod syntax;
 #[cfg(test)]
 pub mod testkit;
+pub mod transaction;
 
 pub use client::{Client, Close, ReplyMode};
 pub use cx::{
@@ -95,6 +96,10 @@ pub mod flag {
     pub const PROTECTED: u32 = 1 << 19;
     /// Works right after ASKING.
     pub const ASKING: u32 = 1 << 20;
+    /// Between MULTI and EXEC the line runs at once instead of being queued. Not shown.
+    pub const UNQUEUED: u32 = 1 << 21;
+    /// Selects the database that its argument 1 names. Not shown.
+    pub const SELECTS: u32 = 1 << 22;
 }
 
 /// ACL categories beyond those that follow from the flags (read, write, admin, dangerous with admin, pubsub, blocking, fast, slow).

@@ -201,6 +201,32 @@ impl OwnedLine {
     }
 }
 
+/// The lines of an EXEC whose keys have one owner, on their way to it and back.
+pub struct ExecLines {
+    /// Where the reply goes.
+    pub ticket: Ticket,
+    /// EXEC.
+    pub command: CommandId,
+    /// When it started, by its session's core's clock.
+    pub ticks: u64,
+    /// The replies are RESP3.
+    pub resp3: bool,
+    /// The client's id when it watches keys of this owner.
+    pub watcher: Option<u64>,
+    /// A watched key had changed: nothing was run.
+    pub broken: bool,
+    /// The lines, then their replies.
+    pub lines: Box<Batch>,
+    /// EXEC itself as it was sent, when monitors want to see it.
+    pub shown: Option<Box<OwnedLine>>,
+}
+
+impl std::fmt::Debug for ExecLines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ExecLines({})", self.lines.heads.len())
+    }
+}
+
 /// Replies of lines that had to wait.
 #[derive(Default)]
 pub struct Late {

@@ -20,7 +20,7 @@ mod outbox;
 
 use std::sync::Arc;
 
-pub use batch::{Batch, BatchLines, BatchReplies, Head, Late, OwnedLine, REPLIED_LATER};
+pub use batch::{Batch, BatchLines, BatchReplies, ExecLines, Head, Late, OwnedLine, REPLIED_LATER};
 pub use outbox::{OUTBOX_MESSAGES_MAX, Outbox};
 
 use crate::command::{Effects, Part, cx::VisitPart};
@@ -48,7 +48,7 @@ pub struct TxnId {
 }
 
 /// What a transaction reserves on one shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
     /// Marks of the keys ([`crate::shard::mark`]), sorted, each once. Empty with `whole`.
     pub keys: Vec<u64>,
@@ -56,6 +56,19 @@ pub struct Claim {
     pub whole: bool,
     /// Others may not even read meanwhile.
     pub write: bool,
+    /// The client whose watch ends when this is granted.
+    pub watcher: Option<u64>,
+}
+
+impl Claim {
+    /// Brings marks that were added in any order into their form.
+    pub fn finish(&mut self) {
+        if self.whole {
+            self.keys.clear();
+        }
+        self.keys.sort_unstable();
+        self.keys.dedup();
+    }
 }
 
 /// A key on its way to be lent.
@@ -81,8 +94,8 @@ pub enum Message {
     Order(TxnId, Vec<(u16, Claim)>),
     /// From the orderer to a shard: the next transaction there.
     Reserve(TxnId, Claim),
-    /// From a shard (its index) to the coordinator: the reservation is granted.
-    Granted(TxnId, u16),
+    /// From a shard (its index) to the coordinator: the reservation is granted; whether a watch was broken there.
+    Granted(TxnId, u16, bool),
     /// To a shard that granted: run this line, answer, release.
     Work(TxnId, Box<OwnedLine>),
     /// From a shard (its index): the reply of its part, and the nanoseconds that it took.
@@ -91,8 +104,29 @@ pub enum Message {
     Lend(TxnId, Vec<LentKey>),
     /// From a shard (its index): the entries, `None` for keys that do not exist.
     Lent(TxnId, u16, Vec<Option<OwnedEntry>>),
-    /// To a shard that lent: the entries as they are now, in the order of the keys, and what was done; release.
-    Return(TxnId, Vec<(LentKey, Option<OwnedEntry>)>, Box<Effects>),
+    /// To a shard that lent: the entries as they are now, in the order of the keys, and what was done; whether to release.
+    Return(
+        TxnId,
+        Vec<(LentKey, Option<OwnedEntry>)>,
+        Box<Effects>,
+        bool,
+    ),
+    /// To a shard that granted: run these lines of an EXEC, send them back with their replies; whether to release.
+    Hop(TxnId, Box<Batch>, bool),
+    /// From a shard (its index): the lines with their replies.
+    Hopped(TxnId, u16, Box<Batch>),
+    /// To a shard that granted: nothing more to do there.
+    Release(TxnId),
+    /// All lines of an EXEC whose keys have one owner.
+    Exec(Box<ExecLines>),
+    /// They come back with their replies.
+    Executed(Box<ExecLines>),
+    /// The client with this id watches these keys. The answer goes to the ticket.
+    Watch(Ticket, u64, Vec<LentKey>),
+    /// They are watched.
+    Watched(Ticket),
+    /// The client with this id watches nothing any more.
+    Unwatch(u64),
     /// Run this part, answer with its number.
     Visit(u64, VisitPart),
     /// The answer of a visit.
@@ -111,12 +145,20 @@ impl std::fmt::Debug for Message {
             Message::Late(late) => write!(f, "Late({})", late.replies.len()),
             Message::Order(txn, claims) => write!(f, "Order({txn:?}, {} shards)", claims.len()),
             Message::Reserve(txn, _) => write!(f, "Reserve({txn:?})"),
-            Message::Granted(txn, shard) => write!(f, "Granted({txn:?}, {shard})"),
+            Message::Granted(txn, shard, _) => write!(f, "Granted({txn:?}, {shard})"),
             Message::Work(txn, _) => write!(f, "Work({txn:?})"),
             Message::Worked(txn, shard, ..) => write!(f, "Worked({txn:?}, {shard})"),
             Message::Lend(txn, keys) => write!(f, "Lend({txn:?}, {} keys)", keys.len()),
             Message::Lent(txn, shard, _) => write!(f, "Lent({txn:?}, {shard})"),
             Message::Return(txn, ..) => write!(f, "Return({txn:?})"),
+            Message::Hop(txn, lines, _) => write!(f, "Hop({txn:?}, {} lines)", lines.heads.len()),
+            Message::Hopped(txn, shard, _) => write!(f, "Hopped({txn:?}, {shard})"),
+            Message::Release(txn) => write!(f, "Release({txn:?})"),
+            Message::Exec(exec) => write!(f, "Exec({} lines)", exec.lines.heads.len()),
+            Message::Executed(exec) => write!(f, "Executed({} lines)", exec.lines.heads.len()),
+            Message::Watch(_, client, keys) => write!(f, "Watch({client}, {} keys)", keys.len()),
+            Message::Watched(ticket) => write!(f, "Watched({ticket:?})"),
+            Message::Unwatch(client) => write!(f, "Unwatch({client})"),
             Message::Visit(visit, _) => write!(f, "Visit({visit})"),
             Message::Visited(visit, _) => write!(f, "Visited({visit})"),
             Message::Monitors(count) => write!(f, "Monitors({count})"),

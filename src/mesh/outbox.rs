@@ -67,6 +67,11 @@ impl Outbox {
         self.queue.push_back(message);
     }
 
+    /// An empty batch for lines that travel in a message of their own.
+    pub fn spare(&mut self) -> Box<Batch> {
+        self.spare.pop().unwrap_or_default()
+    }
+
     /// A batch came back and can be used again.
     pub fn recycle(&mut self, mut batch: Box<Batch>) {
         if self.spare.len() < SPARE_MAX {

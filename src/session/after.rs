@@ -7,21 +7,53 @@
 
 use super::Core;
 use crate::command::Write;
+use crate::command::cx::expired_writes;
 
 impl Core {
+    /// Who listens has changed.
+    pub(super) fn weigh_listening(&mut self) {
+        let listening = !self.shard.watches.is_empty();
+        self.shard.effects.listening = listening;
+        self.shard.keyspace.record_expired(listening);
+    }
+
     /// Tells who listens of what the line that just ran on the own shard changed.
     #[inline]
     pub(super) fn after_run(&mut self) {
-        if self.shard.effects.listening && !self.shard.effects.writes.is_empty() {
+        if self.shard.effects.listening {
+            self.tell_run();
+        }
+    }
+
+    #[cold]
+    fn tell_run(&mut self) {
+        self.tell_expired();
+        if !self.shard.effects.writes.is_empty() {
             let writes = std::mem::take(&mut self.shard.effects.writes);
             self.tell(&writes);
             self.shard.effects.writes = writes;
         }
     }
 
+    /// Tells who listens of keys that expired and that no line has told of.
+    pub(super) fn tell_expired(&mut self) {
+        if self.shard.keyspace.has_expired() {
+            let writes: Vec<Write> = expired_writes(self.shard.keyspace.take_expired()).collect();
+            self.tell(&writes);
+        }
+    }
+
     /// Tells who listens of changes of keys that this shard owns.
     #[cold]
     pub(super) fn tell(&mut self, writes: &[Write]) {
-        debug_assert!(!writes.is_empty());
+        if !self.shard.watches.is_empty() {
+            let keyspace = &mut self.shard.keyspace;
+            for write in writes {
+                self.shard.watches.changed(write, |db, key| {
+                    let key = keyspace.key(key);
+                    keyspace.contains(db, key)
+                });
+            }
+        }
     }
 }

@@ -55,8 +55,10 @@ impl Core {
     }
 
     /// A shard granted one of this core's transactions.
-    pub(super) fn txn_granted(&mut self, id: TxnId) {
-        if let Some(messages) = self.txn(id).granted(id) {
+    pub(super) fn txn_granted(&mut self, id: TxnId, broken: bool) {
+        if self.execs.contains_key(&id.number) {
+            self.exec_granted(id, broken);
+        } else if let Some(messages) = self.txn(id).granted(id) {
             for (shard, message) in messages {
                 self.send(shard, message);
             }
@@ -86,19 +88,30 @@ impl Core {
 
     /// A shard lent its entries. With the last of them the line runs here, and everything goes back.
     pub(super) fn txn_lent(&mut self, id: TxnId, shard: u16, entries: Vec<Option<OwnedEntry>>) {
+        if self.execs.contains_key(&id.number) {
+            self.exec_lent(id, shard, entries);
+            return;
+        }
         if !self.txn(id).lent(shard, entries) {
             return;
         }
         let mut txn = self.txns.remove(&id.number).expect("it was there");
+        let out = self.run_lent(id, &mut txn, true);
+        let len = out.len();
+        self.answer(txn.ticket, &out, 0..len);
+    }
+
+    /// Runs a line on its entries, which have all been lent, and sends them back.
+    pub(super) fn run_lent(&mut self, id: TxnId, txn: &mut Txn, release: bool) -> Output {
         for (db, entry) in txn.take_lent() {
             self.scratch.keyspace.put(db, entry);
         }
         let mut out = Output::default();
         let (effects, ran) = self.run_on_scratch(&txn.line, &mut out);
         txn.ns = ran.ns;
-        self.note_slow_txn(&txn);
+        self.note_slow_txn(txn);
         let scratch = &mut self.scratch.keyspace;
-        let messages = txn.give_back(id, &effects, |lent: &LentKey| {
+        let messages = txn.give_back(id, effects, release, |lent: &LentKey| {
             let key = crate::keyspace::Key {
                 bytes: &lent.key,
                 hash: lent.hash,
@@ -108,8 +121,7 @@ impl Core {
         for (shard, message) in messages {
             self.send(shard, message);
         }
-        let len = out.len();
-        self.answer(txn.ticket, &out, 0..len);
+        out
     }
 
     /// Entries that the own shard lent come back.
@@ -118,12 +130,17 @@ impl Core {
         id: TxnId,
         entries: Vec<(LentKey, Option<OwnedEntry>)>,
         effects: Effects,
+        release: bool,
     ) {
         self.shard.take_back(entries);
+        // What expired when the entries were lent came before what was done with them.
+        self.tell_expired();
         if !effects.writes.is_empty() {
             self.tell(&effects.writes);
         }
-        self.txn_release(id);
+        if release {
+            self.txn_release(id);
+        }
     }
 
     fn note_slow_txn(&mut self, txn: &Txn) {
@@ -134,7 +151,8 @@ impl Core {
         }
     }
 
-    fn txn_release(&mut self, id: TxnId) {
+    /// The own shard has done its part of a transaction.
+    pub(super) fn txn_release(&mut self, id: TxnId) {
         let claim = self
             .granted
             .remove(&id)

@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use super::dispatch::Window;
 use super::visits::PendingVisit;
 use super::{Blocked, Session, SessionId, Sessions};
+use crate::command::cx::expired_writes;
 use crate::command::{Client, Close, Effects, Node, Now, Os, Place, Registry, Switches};
 use crate::config::Config;
 use crate::keyspace::{KeyHasher, Keyspace};
@@ -23,7 +24,7 @@ use crate::resp::{Limits, Line, Output};
 use crate::shard::reserve::{ClaimId, Claimant};
 use crate::shard::{Env, Ran, Shard};
 use crate::stats::CoreStats;
-use crate::txn::{Planner, Txn};
+use crate::txn::{Exec, Planner, Txn};
 
 /// What a core is built from.
 pub struct CoreOptions {
@@ -91,6 +92,8 @@ pub struct Core {
     /// Messages to this core itself: delivered within the turn.
     pub(super) own: VecDeque<Message>,
     pub(super) txns: HashMap<u64, Txn>,
+    /// EXECs over several owners, numbered with the others.
+    pub(super) execs: HashMap<u64, Exec>,
     pub(super) next_txn: u64,
     /// Reservations of this shard that were granted to transactions.
     pub(super) granted: HashMap<TxnId, ClaimId>,
@@ -115,6 +118,8 @@ pub struct Core {
     next_cron_ns: u64,
     expiry_due_ns: u64,
     scratch_out: Output,
+    /// Replies of an EXEC are made here.
+    pub(super) exec_out: Output,
 }
 
 /// Housekeeping runs this often.
@@ -152,6 +157,7 @@ impl Core {
             outboxes: (0..cores).map(|_| Outbox::default()).collect(),
             own: VecDeque::new(),
             txns: HashMap::new(),
+            execs: HashMap::new(),
             next_txn: 0,
             granted: HashMap::new(),
             visits: HashMap::new(),
@@ -167,6 +173,7 @@ impl Core {
             next_cron_ns: 0,
             expiry_due_ns: 0,
             scratch_out: Output::default(),
+            exec_out: Output::default(),
             config: options.config,
             node: options.node,
             os: options.os,
@@ -174,6 +181,7 @@ impl Core {
             last_ticks: 0,
             now: Now::default(),
         };
+        core.scratch.keyspace.record_expired(true);
         core.apply_config();
         core
     }
@@ -286,6 +294,7 @@ impl Core {
     /// Nothing is under way: no lines, transactions or visits of this core, and nothing to send.
     pub fn is_quiet(&mut self) -> bool {
         self.txns.is_empty()
+            && self.execs.is_empty()
             && self.visits.is_empty()
             && self.own.is_empty()
             && self.outboxes.iter().all(Outbox::is_empty)
@@ -298,7 +307,8 @@ impl Core {
 
     /// The connection is gone. What its lines began is finished all the same; nobody hears of it.
     pub fn close(&mut self, id: SessionId) -> Option<Box<Session>> {
-        let session = self.sessions.close(id)?;
+        let mut session = self.sessions.close(id)?;
+        self.end_watching(&mut session);
         if session.client.monitor {
             self.monitors_changed(-1);
         }
@@ -372,21 +382,39 @@ impl Core {
             }
             Message::Order(..) => unreachable!("only the orderer orders"),
             Message::Reserve(txn, claim) => {
-                self.shard.reservations.claim(claim, Claimant::Txn(txn));
+                let claimant = match claim.watcher {
+                    Some(client) => Claimant::Watcher(txn, client),
+                    None => Claimant::Txn(txn),
+                };
+                self.shard.reservations.claim(claim, claimant);
                 self.run_ready();
             }
-            Message::Granted(txn, _) => self.txn_granted(txn),
+            Message::Granted(txn, _, broken) => self.txn_granted(txn, broken),
             Message::Work(txn, line) => self.txn_work(txn, &line),
             Message::Worked(txn, shard, reply, ns) => self.txn_worked(txn, shard, reply, ns),
             Message::Lend(txn, keys) => {
                 let entries = self.shard.lend(&keys);
+                self.tell_expired();
                 self.send(
                     txn.core as usize,
                     Message::Lent(txn, self.place.index as u16, entries),
                 );
             }
             Message::Lent(txn, shard, entries) => self.txn_lent(txn, shard, entries),
-            Message::Return(txn, entries, effects) => self.txn_returned(txn, entries, *effects),
+            Message::Return(txn, entries, effects, release) => {
+                self.txn_returned(txn, entries, *effects, release);
+            }
+            Message::Hop(txn, lines, release) => self.exec_hop(txn, lines, release),
+            Message::Hopped(txn, shard, lines) => self.exec_hopped(txn, shard, lines),
+            Message::Release(txn) => self.txn_release(txn),
+            Message::Exec(exec) => self.exec_arrived(from, exec),
+            Message::Executed(exec) => self.executed(from, exec),
+            Message::Watch(ticket, client, keys) => {
+                self.watch_here(client, &keys);
+                self.send(from, Message::Watched(ticket));
+            }
+            Message::Watched(ticket) => self.watched(ticket),
+            Message::Unwatch(client) => self.unwatch_here(client),
             Message::Visit(visit, part) => {
                 let answer = self.visited_here(&part);
                 self.send(from, Message::Visited(visit, answer));
@@ -629,12 +657,14 @@ impl Core {
     pub(super) fn run_ready(&mut self) {
         while let Some((claim, claimant)) = self.shard.reservations.next_ready() {
             match claimant {
-                Claimant::Txn(txn) => {
-                    self.granted.insert(txn, claim);
-                    self.send(
-                        txn.core as usize,
-                        Message::Granted(txn, self.place.index as u16),
-                    );
+                Claimant::Txn(txn) => self.grant(txn, claim, false),
+                Claimant::Watcher(txn, client) => {
+                    let broken = self.end_watch_here(client);
+                    self.grant(txn, claim, broken);
+                }
+                Claimant::Exec(from, exec) => {
+                    self.run_exec(from, exec);
+                    self.shard.release(claim);
                 }
                 Claimant::Line(from, line) => {
                     let mut out = std::mem::take(&mut self.scratch_out);
@@ -665,6 +695,14 @@ impl Core {
         }
     }
 
+    fn grant(&mut self, txn: TxnId, claim: ClaimId, broken: bool) {
+        self.granted.insert(txn, claim);
+        self.send(
+            txn.core as usize,
+            Message::Granted(txn, self.place.index as u16, broken),
+        );
+    }
+
     /// Runs a line on the lent entries.
     pub(super) fn run_on_scratch(&mut self, line: &OwnedLine, out: &mut Output) -> (Effects, Ran) {
         let mut env = Env {
@@ -676,11 +714,15 @@ impl Core {
             ticks: self.ticks,
             last_ticks: self.last_ticks,
         };
-        self.scratch.effects.listening = self.shard.effects.listening;
+        // The owners may listen although this shard does not.
+        self.scratch.effects.listening = true;
         self.scratch.effects.logging = self.shard.effects.logging;
         let ran = self.scratch.run(&mut env, &line.head, line.line(), out);
         self.last_ticks = env.last_ticks;
-        (std::mem::take(&mut self.scratch.effects), ran)
+        let mut effects = std::mem::take(&mut self.scratch.effects);
+        let expired = self.scratch.keyspace.take_expired();
+        effects.writes.extend(expired_writes(expired));
+        (effects, ran)
     }
 
     /// Looks for expired keys and frees what was detached, a little. True when there is more to do.
@@ -690,6 +732,7 @@ impl Core {
             return freeing;
         }
         let progress = self.shard.keyspace.expire_slice(EXPIRY_SLICE);
+        self.tell_expired();
         progress.more_due || freeing
     }
 

@@ -6,7 +6,9 @@
 use std::ops::Range;
 
 use super::{Blocked, Core, Session};
-use crate::command::{ClientCx, ClientHandler, Close, CommandId, Flow, ReplyMode, Run, flag};
+use crate::command::{
+    Client, ClientCx, ClientHandler, Close, CommandId, Flow, ReplyMode, Run, flag,
+};
 use crate::mesh::{Head, OwnedLine, Ticket};
 use crate::resp::{Arguments, Line, Output, Parsed, Proto, ProtocolError, Reply};
 use crate::txn::Route;
@@ -210,6 +212,7 @@ impl Core {
     ) -> bool {
         let Some(id) = command else {
             self.reject_unknown(session, line);
+            session.pass_line();
             return true;
         };
         let registry = self.registry;
@@ -221,6 +224,7 @@ impl Core {
             && let Some(refusal) = self.refusal(session, command, line)
         {
             self.reject(session, id, &refusal);
+            session.pass_line();
             return true;
         }
         if self.switches.pause != crate::command::Pause::Off && self.pauses(command) {
@@ -230,6 +234,11 @@ impl Core {
             return false;
         }
         session.client.last_command = Some(command);
+        if session.client.multi.is_some() && !command.has(flag::UNQUEUED) {
+            self.queue_line(session, line, id);
+            session.pass_line();
+            return true;
+        }
         let started = match command.run {
             Run::Keys(..) => {
                 let route = match route {
@@ -248,16 +257,10 @@ impl Core {
             return false;
         }
         session.client.commands += 1;
-        if self.monitored {
+        if self.monitored && !std::mem::take(&mut session.shown_later) {
             self.feed_monitors(&session.client, command, line);
         }
-        if session.client.reply_mode != ReplyMode::On {
-            session.client.reply_mode = match session.client.reply_mode {
-                ReplyMode::SkipNext => ReplyMode::Skip,
-                ReplyMode::Skip => ReplyMode::On,
-                other => other,
-            };
-        }
+        session.pass_line();
         true
     }
 
@@ -316,19 +319,50 @@ impl Core {
         out: &mut Output,
     ) -> bool {
         out.clear();
-        let mut failed = false;
-        let mut code = None;
-        let was_monitor = session.client.monitor;
         if self.registry.get(id).parent.is_some() {
             // CLIENT INFO shows what its own session holds.
             session.measure();
         }
+        let (flow, ns) = self.call_client(&mut session.client, line, id, handler, out);
+        match flow {
+            Flow::Done => session.stage_reply(out),
+            Flow::Visit(visit) => {
+                let head = Head {
+                    ticket: session.pend(),
+                    command: id,
+                    ..idle_head()
+                };
+                session.blocked = Blocked::Away;
+                self.start_visit(OwnedLine::new(head, line), ns, None, visit);
+            }
+            Flow::Watch => return self.start_watch(session, line),
+            Flow::Exec => return self.start_exec(session, line, id),
+        }
+        if session.queue.is_some() || session.watched.is_some() {
+            self.follow_client(session);
+        }
+        true
+    }
+
+    /// Calls a client command's handler, with all that counts and times it, unless it goes on elsewhere. Returns the time
+    /// too, nanoseconds.
+    pub(super) fn call_client(
+        &mut self,
+        client: &mut Client,
+        line: &Line<'_>,
+        id: CommandId,
+        handler: ClientHandler,
+        out: &mut Output,
+    ) -> (Flow, u64) {
+        let mut failed = false;
+        let mut code = None;
+        let was_monitor = client.monitor;
         let flow = {
             let mut view = self.view();
             let mut cx = ClientCx {
                 line: *line,
-                reply: Reply::new(out, session.client.proto),
-                client: &mut session.client,
+                reply: Reply::new(out, client.proto),
+                client,
                 core: &mut view,
             };
             match handler(&mut cx) {
@@ -344,31 +378,23 @@ impl Core {
         if let Some(fault) = code {
             self.stats.error(crate::shard::error_code(fault.as_str()));
         }
-        match (was_monitor, session.client.monitor) {
+        match (was_monitor, client.monitor) {
             (false, true) => self.monitors_changed(1),
             (true, false) => self.monitors_changed(-1),
             _ => {}
         }
+        if matches!(flow, Flow::Exec) {
+            // It is counted when its lines have run.
+            return (flow, 0);
+        }
         let ns = self.lap_ns();
-        match flow {
-            Flow::Done => {
-                self.stats.record(id, ns, failed);
-                if ns >= self.slow_ns {
-                    self.note_slow(&session.client, id, line, ns);
-                }
-                session.stage_reply(out);
-            }
-            Flow::Visit(visit) => {
-                let head = Head {
-                    ticket: session.pend(),
-                    command: id,
-                    ..idle_head()
-                };
-                session.blocked = Blocked::Away;
-                self.start_visit(OwnedLine::new(head, line), ns, visit);
+        if !matches!(flow, Flow::Visit(_)) {
+            self.stats.record(id, ns, failed);
+            if ns >= self.slow_ns {
+                self.note_slow(client, id, line, ns);
             }
         }
-        true
+        (flow, ns)
     }
 
     /// Answers a protocol error, after which the connection is of no use.
@@ -394,6 +420,18 @@ impl Session {
         self.blocked == Blocked::No && self.client.close.is_none()
     }
 
+    /// A line has had its turn: what CLIENT REPLY said about it is over.
+    #[inline]
+    fn pass_line(&mut self) {
+        if self.client.reply_mode != ReplyMode::On {
+            self.client.reply_mode = match self.client.reply_mode {
+                ReplyMode::SkipNext => ReplyMode::Skip,
+                ReplyMode::Skip => ReplyMode::On,
+                other => other,
+            };
+        }
+    }
+
     /// It has lines that may be run.
     pub(super) fn can_go_on(&self) -> bool {
         self.may_run()
@@ -401,7 +439,7 @@ impl Session {
     }
 
     /// The ticket that [`Session::pend`] would give.
-    fn next_ticket(&self) -> Ticket {
+    pub(super) fn next_ticket(&self) -> Ticket {
         Ticket {
             session: self.id.slot,
             generation: self.id.generation,

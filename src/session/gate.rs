@@ -62,6 +62,7 @@ impl Core {
     }
 
     fn reply_error(&mut self, session: &mut Session, text: &[u8]) {
+        session.client.multi_failed = true;
         let code = String::from_utf8_lossy(text);
         self.stats.error(error_code(&code));
         let mut out = Output::default();
@@ -186,7 +187,8 @@ impl Core {
     /// Closes a client whose unfinished line exceeds the limit.
     #[inline]
     pub(super) fn check_query_limit(&mut self, session: &mut Session) {
-        let held = session.input.len() + session.parser.memory_bytes();
+        let queued = session.queue.as_ref().map_or(0, |queue| queue.bytes);
+        let held = session.input.len() + session.parser.memory_bytes() + queued;
         self.stats.query_buffer_peak_bytes = self.stats.query_buffer_peak_bytes.max(held as u64);
         if held as u64 > self.config.client_query_buffer_limit {
             self.stats.totals.query_limit_disconnections += 1;

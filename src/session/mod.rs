@@ -18,10 +18,13 @@ mod after;
 mod coordinate;
 mod core;
 mod dispatch;
+mod exec;
 mod gate;
 mod monitor;
+mod multi;
 mod sessions;
 mod visits;
+mod watch;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -77,6 +80,12 @@ pub struct Session {
     lines_wait: bool,
     /// Lines parsed and not run yet: the session was blocked in the middle of a window.
     queued: VecDeque<OwnedLine>,
+    /// The lines since MULTI.
+    queue: Option<Box<multi::Queue>>,
+    /// What it watches.
+    watched: Option<Box<watch::Watched>>,
+    /// Monitors are shown the EXEC that started last when it has run.
+    shown_later: bool,
     slots: VecDeque<Slot>,
     /// Number of the line in the first slot.
     first_line: u32,
@@ -108,6 +117,9 @@ impl Session {
             input: Vec::new(),
             lines_wait: false,
             queued: VecDeque::new(),
+            queue: None,
+            watched: None,
+            shown_later: false,
             slots: VecDeque::new(),
             first_line: 0,
             staged: Output::default(),
@@ -270,6 +282,11 @@ impl Session {
                 .iter()
                 .map(OwnedLine::memory_bytes)
                 .sum::<usize>()
+            + self.queue.as_ref().map_or(0, |queue| queue.bytes)
+            + self
+                .watched
+                .as_ref()
+                .map_or(0, |watched| watched.memory_bytes())
             + self.client.name.len()
             + self.client.addr.len()
             + self.client.laddr.len()

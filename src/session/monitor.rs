@@ -12,10 +12,21 @@ impl Core {
     /// Shows a line to all monitors of the node.
     #[cold]
     pub(super) fn feed_monitors(&mut self, client: &Client, command: &Command, line: &Line<'_>) {
+        self.feed_monitors_in(client.db, client, command, line);
+    }
+
+    /// As [`Core::feed_monitors`], of a line that ran in the database `db`.
+    pub(super) fn feed_monitors_in(
+        &mut self,
+        db: usize,
+        client: &Client,
+        command: &Command,
+        line: &Line<'_>,
+    ) {
         if command.flags & (flag::SKIP_MONITOR | flag::ADMIN) != 0 {
             return;
         }
-        let shown: Arc<[u8]> = format_line(self.now.wall_us, client, line).into();
+        let shown: Arc<[u8]> = format_line(self.now.wall_us, db, client, line).into();
         for core in 0..self.place.count {
             if core != self.place.index && self.monitors[core] > 0 {
                 self.send(core, Message::Monitor(shown.clone()));
@@ -60,7 +71,7 @@ impl Core {
 }
 
 /// A line as MONITOR shows it: `+1339518083.107412 [0 127.0.0.1:60866] "keys" "*"`.
-fn format_line(wall_us: i64, client: &Client, line: &Line<'_>) -> Vec<u8> {
+fn format_line(wall_us: i64, db: usize, client: &Client, line: &Line<'_>) -> Vec<u8> {
     let mut text = Vec::with_capacity(64);
     let addr = if client.unix {
         format!("unix:{}", client.laddr)
@@ -73,7 +84,7 @@ fn format_line(wall_us: i64, client: &Client, line: &Line<'_>) -> Vec<u8> {
         "+{}.{:06} [{} {}]",
         wall_us / 1_000_000,
         wall_us % 1_000_000,
-        client.db,
+        db,
         addr
     );
     for arg in line.args() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Core, SessionId};
 use crate::command::cx::VisitMerge;
 use crate::command::{Client, ClientCx, CoreView, Flow, Part, Visit, Where, cx::VisitPart};
-use crate::mesh::{Message, OwnedLine};
+use crate::mesh::{Message, OwnedLine, TxnId};
 use crate::resp::{Line, Output, Reply};
 
 /// A visit whose answers are not all there.
@@ -14,6 +14,8 @@ pub(super) struct PendingVisit {
     line: OwnedLine,
     /// The time that its handlers took on this core so far.
     ns: u64,
+    /// The EXEC that the line is one of.
+    exec: Option<TxnId>,
     parts: Vec<Option<Part>>,
     /// The core of the first part: 0, or the only one visited.
     first: usize,
@@ -46,8 +48,15 @@ impl Core {
         ns
     }
 
-    /// Sends the parts of a visit to their cores: `line` asked for it, and its handler took `ns` so far.
-    pub(super) fn start_visit(&mut self, line: OwnedLine, ns: u64, visit: Visit) {
+    /// Sends the parts of a visit to their cores: `line` asked for it, and its handler took `ns` so far. A line of an
+    /// EXEC lets that go on.
+    pub(super) fn start_visit(
+        &mut self,
+        line: OwnedLine,
+        ns: u64,
+        exec: Option<TxnId>,
+        visit: Visit,
+    ) {
         let id = self.next_visit;
         self.next_visit += 1;
         let (first, count) = match visit.to {
@@ -59,6 +68,7 @@ impl Core {
             PendingVisit {
                 line,
                 ns,
+                exec,
                 parts: (0..count).map(|_| None).collect(),
                 first,
                 missing: count,
@@ -104,12 +114,19 @@ impl Core {
         if pending.missing > 0 {
             return;
         }
-        let pending = self.visits.remove(&id).expect("it was there");
-        let parts = pending.parts.into_iter().flatten().collect();
-        self.merge_visit(pending.line, pending.ns, pending.merge, parts);
+        let mut pending = self.visits.remove(&id).expect("it was there");
+        let parts = std::mem::take(&mut pending.parts);
+        self.merge_visit(pending, parts.into_iter().flatten().collect());
     }
 
-    fn merge_visit(&mut self, line: OwnedLine, ns: u64, merge: VisitMerge, parts: Vec<Part>) {
+    fn merge_visit(&mut self, pending: PendingVisit, parts: Vec<Part>) {
+        let PendingVisit {
+            line,
+            ns,
+            exec,
+            merge,
+            ..
+        } = pending;
         self.lap_ns();
         let ticket = line.head.ticket;
         let id = SessionId::of(ticket);
@@ -145,7 +162,8 @@ impl Core {
             self.stats.error(crate::shard::error_code(fault.as_str()));
         }
         let ns = ns + self.lap_ns();
-        if let Some(session) = session {
+        if let Some(mut session) = session {
+            self.follow_client(&mut session);
             self.sessions.put(session);
         }
         match flow {
@@ -156,10 +174,16 @@ impl Core {
                 {
                     self.keep_slow_of(ticket, entry);
                 }
-                let len = out.len();
-                self.answer(ticket, &out, 0..len);
+                match exec {
+                    Some(exec) => self.exec_visited(exec, out),
+                    None => {
+                        let len = out.len();
+                        self.answer(ticket, &out, 0..len);
+                    }
+                }
             }
-            Flow::Visit(visit) => self.start_visit(line, ns, visit),
+            Flow::Visit(visit) => self.start_visit(line, ns, exec, visit),
+            Flow::Watch | Flow::Exec => unreachable!("a visit ends with a reply"),
         }
     }
 }

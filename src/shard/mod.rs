@@ -8,15 +8,17 @@
 //! - A line changes data only while no transaction holds its keys.
 
 pub mod reserve;
+pub mod watch;
 
 use reserve::{ClaimId, Claimant, Reservations};
+use watch::Watches;
 
 use crate::command::{
     CommandId, Cx, Effects, KeyRef, Place, Registry, Run, Spread, Switches, flag,
 };
 use crate::config::Config;
 use crate::keyspace::{Key, Keyspace, OwnedEntry};
-use crate::mesh::{Claim, Head, LentKey, OwnedLine};
+use crate::mesh::{Claim, ExecLines, Head, LentKey, OwnedLine};
 use crate::resp::{Line, Output, Proto, Reply};
 use crate::stats::CoreStats;
 
@@ -62,6 +64,8 @@ pub struct Shard {
     pub effects: Effects,
     /// Which keys are reserved.
     pub reservations: Reservations,
+    /// Which keys are watched.
+    pub watches: Watches,
     place: Place,
     keys: Vec<KeyRef>,
     marks: Vec<u64>,
@@ -74,6 +78,7 @@ impl Shard {
             keyspace,
             effects: Effects::default(),
             reservations: Reservations::default(),
+            watches: Watches::default(),
             place,
             keys: Vec::new(),
             marks: Vec::new(),
@@ -132,6 +137,53 @@ impl Shard {
             keys: self.marks.clone(),
             whole: matches!(command.run, Run::Keys(_, Spread::Route(_) | Spread::All(_))),
             write: command.has(flag::WRITE),
+            watcher: None,
+        }
+    }
+
+    /// What all lines of an EXEC would reserve together, with the keys that its client watches here.
+    pub fn claim_of_exec(&mut self, registry: &Registry, exec: &mut ExecLines) -> Claim {
+        let mut all = Claim::default();
+        let (lines, _) = exec.lines.parts();
+        let mut first = 0;
+        for head in lines.heads {
+            let line = lines.line(first, head.args as usize);
+            first += head.args as usize;
+            let claim = self.claim_of(registry, head.command, head.db as usize, &line);
+            all.keys.extend(claim.keys);
+            all.whole |= claim.whole;
+            all.write |= claim.write;
+        }
+        if let Some(client) = exec.watcher {
+            let hasher = *self.keyspace.hasher();
+            let watched = self.watches.keys_of(client).iter();
+            all.keys
+                .extend(watched.map(|(db, key)| mark(*db, hasher.hash(key))));
+        }
+        all.finish();
+        all
+    }
+
+    /// The key is there, as far as this shard knows: a transaction may have borrowed it.
+    pub fn sees(&mut self, watched: &LentKey) -> Option<bool> {
+        let key = Key {
+            bytes: &watched.key,
+            hash: watched.hash,
+        };
+        let marks = [mark(watched.db, watched.hash)];
+        let there = self.keyspace.contains(watched.db, key);
+        (there || self.reservations.admits(&marks, false, false)).then_some(there)
+    }
+
+    /// Looks at every key that the client watches here, so that expired ones are found; breaks the watch where a key is
+    /// gone without a trace.
+    pub fn look_at_watched(&mut self, client: u64) {
+        let keys = self.watches.keys_of(client).to_vec();
+        for (db, key) in keys {
+            let found = self.keyspace.key(&key);
+            if !self.keyspace.contains(db, found) && self.watches.existed(client, db, &key) {
+                self.watches.break_client(client);
+            }
         }
     }
 

@@ -19,7 +19,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::mesh::{Claim, OwnedLine, TxnId};
+use crate::mesh::{Claim, ExecLines, OwnedLine, TxnId};
 
 /// Identifies a claim until it is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,10 @@ pub enum Claimant {
     Txn(TxnId),
     /// A line of this shard alone, from the given core.
     Line(usize, Box<OwnedLine>),
+    /// The lines of an EXEC of this shard alone, from the given core.
+    Exec(usize, Box<ExecLines>),
+    /// A transaction over several shards whose client watches keys here.
+    Watcher(TxnId, u64),
 }
 
 /// Key marks are hashes already.
@@ -232,16 +236,16 @@ mod tests {
     fn claim(keys: &[u64], write: bool) -> Claim {
         Claim {
             keys: keys.to_vec(),
-            whole: false,
             write,
+            ..Claim::default()
         }
     }
 
     fn whole() -> Claim {
         Claim {
-            keys: Vec::new(),
             whole: true,
             write: true,
+            ..Claim::default()
         }
     }
 
@@ -250,7 +254,7 @@ mod tests {
             .next_ready()
             .map(|(id, claimant)| match claimant {
                 Claimant::Txn(txn) => (id, txn.number),
-                Claimant::Line(..) => unreachable!(),
+                _ => unreachable!(),
             })
     }
 

@@ -7,30 +7,35 @@ use crate::resp::{Encoded, Output, Proto, Reply, merge as encoded};
 /// is the line's reply.
 pub fn merge(how: Merge, proto: Proto, parts: &[(&Output, Vec<u32>)]) -> Output {
     let mut out = Output::default();
-    let mut reply = Reply::new(&mut out, proto);
-    let replies: Vec<Encoded<'_>> = parts
+    let parts = parts
         .iter()
-        .filter_map(|(part, _)| Encoded::first(part))
+        .filter_map(|(part, places)| Some((Encoded::first(part)?, places.as_slice())))
         .collect();
+    merge_encoded(how, proto, parts, &mut out);
+    out
+}
+
+/// As [`merge`], of replies that stand anywhere in outputs, into `out`.
+pub fn merge_encoded(
+    how: Merge,
+    proto: Proto,
+    parts: Vec<(Encoded<'_>, &[u32])>,
+    out: &mut Output,
+) {
+    let mut reply = Reply::new(out, proto);
+    if how == Merge::Interleave {
+        let len = parts.iter().map(|(_, places)| places.len()).sum();
+        encoded::interleave(&mut reply, len, &parts);
+        return;
+    }
+    let replies: Vec<Encoded<'_>> = parts.into_iter().map(|(reply, _)| reply).collect();
     match how {
         Merge::Sum => encoded::sum(&mut reply, &replies),
         Merge::Concat => encoded::concat(&mut reply, &replies),
-        Merge::Interleave => {
-            let len = parts.iter().map(|(_, places)| places.len()).sum();
-            let placed: Vec<(Encoded<'_>, &[u32])> = replies
-                .into_iter()
-                .zip(parts.iter().map(|(_, places)| places.as_slice()))
-                .collect();
-            encoded::interleave(&mut reply, len, &placed);
-        }
-        Merge::Same => {
-            let chosen = encoded::first_error(&replies).or(replies.first());
-            if let Some(chosen) = chosen {
-                let range = chosen.range();
-                let from = chosen.output();
-                out.append_range(from, range);
+        Merge::Same | Merge::Interleave => {
+            if let Some(chosen) = encoded::first_error(&replies).or(replies.first()) {
+                out.append_range(chosen.output(), chosen.range());
             }
         }
     }
-    out
 }

@@ -17,16 +17,20 @@
 //! - Every shard sees all transactions in the orderer's order, so two of them never wait for each other.
 //! - Once ordered, a transaction runs to its end, whether its client is still there or not: nothing stays reserved.
 
+mod exec;
 mod merge;
 mod plan;
 
-pub use merge::merge;
+pub use exec::{Exec, Start, Step, WatchedMark};
+pub use merge::{merge, merge_encoded};
 pub use plan::{KeyPlace, Planner, Route};
+
+use std::collections::HashMap;
 
 use crate::command::{Command, Effects, Find, Merge, Run, Spread, flag};
 use crate::keyspace::OwnedEntry;
 use crate::mesh::{Claim, LentKey, Message, OwnedLine, Ticket, TxnId};
-use crate::resp::{Output, Proto};
+use crate::resp::{Line, Output, Proto};
 use crate::shard::mark;
 
 /// The orderer's whole work: a transaction's reservations leave for all of its shards before the next transaction's do.
@@ -98,6 +102,7 @@ impl Txn {
                     keys: marks,
                     // A lent entry is not there for readers either.
                     write: command.has(flag::WRITE) || matches!(spread, Spread::Gather),
+                    watcher: None,
                 };
                 (part.shard, claim)
             })
@@ -117,9 +122,11 @@ impl Txn {
     /// A shard granted. When it was the last, the messages of the next step.
     pub fn granted(&mut self, id: TxnId) -> Option<Vec<(usize, Message)>> {
         self.missing -= 1;
-        if self.missing > 0 {
-            return None;
-        }
+        (self.missing == 0).then(|| self.start(id))
+    }
+
+    /// All have granted: the messages of the next step.
+    pub fn start(&mut self, id: TxnId) -> Vec<(usize, Message)> {
         self.missing = self.parts.len();
         let messages = self.parts.iter().map(|part| {
             let message = match self.spread {
@@ -130,7 +137,7 @@ impl Txn {
             };
             (part.shard as usize, message)
         });
-        Some(messages.collect())
+        messages.collect()
     }
 
     /// A shard answered with the reply of its part. When it was the last, the merged reply.
@@ -181,11 +188,12 @@ impl Txn {
     }
 
     /// The messages that bring every entry back to its owner, `take` taking it out of the scratch data, and that
-    /// release the reservations.
+    /// may release the reservations.
     pub fn give_back(
         &mut self,
         id: TxnId,
-        effects: &Effects,
+        effects: Effects,
+        release: bool,
         mut take: impl FnMut(&LentKey) -> Option<OwnedEntry>,
     ) -> Vec<(usize, Message)> {
         let parts: Vec<(u16, Vec<LentKey>)> = self
@@ -198,21 +206,25 @@ impl Txn {
                 )
             })
             .collect();
+        let mut own: Vec<Effects> = parts.iter().map(|_| Effects::default()).collect();
+        if !effects.writes.is_empty() {
+            let owners: HashMap<(usize, &[u8]), usize> = parts
+                .iter()
+                .enumerate()
+                .flat_map(|(part, (_, keys))| {
+                    keys.iter().map(move |key| ((key.db, &*key.key), part))
+                })
+                .collect();
+            for write in effects.writes {
+                if let Some(&part) = owners.get(&(write.db, &*write.key)) {
+                    own[part].writes.push(write);
+                }
+            }
+        }
         parts
             .into_iter()
-            .map(|(shard, keys)| {
-                let own = Effects {
-                    writes: effects
-                        .writes
-                        .iter()
-                        .filter(|write| {
-                            keys.iter()
-                                .any(|key| key.db == write.db && key.key == write.key)
-                        })
-                        .cloned()
-                        .collect(),
-                    ..Effects::default()
-                };
+            .zip(own)
+            .map(|((shard, keys), own)| {
                 let entries = keys
                     .into_iter()
                     .map(|key| {
@@ -220,7 +232,10 @@ impl Txn {
                         (key, entry)
                     })
                     .collect();
-                (shard as usize, Message::Return(id, entries, Box::new(own)))
+                (
+                    shard as usize,
+                    Message::Return(id, entries, Box::new(own), release),
+                )
             })
             .collect()
     }
@@ -247,18 +262,25 @@ impl Txn {
         if matches!(self.spread, Spread::All(_)) {
             return OwnedLine::new(head, &line);
         }
-        let step = match self.command.keys[0].find {
-            Find::Range { step, .. } | Find::Keynum { step, .. } => step,
-        };
         head.hash = part.keys[0].hash;
-        let len = line.len();
-        let args = std::iter::once(0).chain(
-            part.keys
-                .iter()
-                .flat_map(|key| key.arg..(key.arg + step).min(len)),
-        );
-        OwnedLine::pick(head, &line, args)
+        OwnedLine::pick(head, &line, part_args(self.command, &line, &part.keys))
     }
+}
+
+/// The arguments of a line with only these of its keys and what belongs to each of them.
+fn part_args<'a>(
+    command: &Command,
+    line: &Line<'_>,
+    keys: &'a [KeyPlace],
+) -> impl Iterator<Item = usize> + 'a {
+    let step = match command.keys[0].find {
+        Find::Range { step, .. } | Find::Keynum { step, .. } => step,
+    };
+    let len = line.len();
+    std::iter::once(0).chain(
+        keys.iter()
+            .flat_map(move |key| key.arg..(key.arg + step).min(len)),
+    )
 }
 
 impl Part {

@@ -74,15 +74,14 @@ impl Planner {
                 hash: if arg == 1 { hash } else { 0 },
             };
         }
-        self.route_many(registered, db, line)
+        self.route_in_full(registered, db, line)
     }
 
-    fn route_many(&mut self, registered: &Registered, db: usize, line: &Line<'_>) -> Route {
+    /// As [`Planner::route`], and [`Planner::keys`] has the keys whatever the route is.
+    pub fn route_in_full(&mut self, registered: &Registered, db: usize, line: &Line<'_>) -> Route {
+        self.keys.clear();
         match registered.command.run {
-            Run::Keys(_, Spread::All(_)) if self.shards > 1 => {
-                self.keys.clear();
-                return Route::All;
-            }
+            Run::Keys(_, Spread::All(_)) if self.shards > 1 => return Route::All,
             Run::Keys(_, Spread::All(_)) => return Route::One { shard: 0, hash: 0 },
             Run::Keys(_, Spread::Route(route)) => {
                 return Route::One {
@@ -93,7 +92,6 @@ impl Planner {
             _ => {}
         }
         self.found.clear();
-        self.keys.clear();
         if !registered.command.find_keys(line, &mut self.found) || self.found.is_empty() {
             return Route::Anywhere;
         }
