@@ -408,7 +408,7 @@ impl Core {
             Message::Hopped(txn, shard, lines) => self.exec_hopped(txn, shard, lines),
             Message::Release(txn) => self.txn_release(txn),
             Message::Exec(exec) => self.exec_arrived(from, exec),
-            Message::Executed(exec) => self.executed(from, exec),
+            Message::Executed(exec) => self.executed(from, *exec),
             Message::Watch(ticket, client, keys) => {
                 self.watch_here(client, &keys);
                 self.send(from, Message::Watched(ticket));

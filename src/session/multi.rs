@@ -319,7 +319,7 @@ impl Core {
             self.run_lines(&mut exec.lines);
         }
         if from == self.place.index {
-            self.executed(from, exec);
+            self.executed(from, *exec);
         } else {
             self.send(from, Message::Executed(exec));
         }
@@ -344,7 +344,7 @@ impl Core {
     }
 
     /// An EXEC of this core's session `ticket` was run by its one owner.
-    pub(super) fn executed(&mut self, from: usize, mut exec: Box<ExecLines>) {
+    pub(super) fn executed(&mut self, from: usize, mut exec: ExecLines) {
         let proto = if exec.resp3 {
             Proto::Resp3
         } else {
