@@ -4,7 +4,7 @@ use crate::base::glob;
 use crate::command::syntax::{Argument, Kind, arguments};
 use crate::command::{
     Begin, ClientCx, ClientHandler, Command, CommandId, Fault, Find, Flow, Group, KeyRef, KeySpec,
-    Registry, Run, category, flag, help, key_flag_names,
+    Registry, Run, category, flag, help, key_flag, key_flag_names,
 };
 use crate::resp::{Line, Reply};
 
@@ -420,7 +420,8 @@ fn keys_of<'a>(registry: &Registry, line: Line<'a>) -> Result<(Line<'a>, Vec<Key
         .resolve(&inner)
         .ok_or_else(|| Fault::text("ERR Invalid command specified"))?;
     let command = registry.get(id).command;
-    if command.keys.is_empty() {
+    let is_key = |spec: &KeySpec| spec.flags & key_flag::NOT_KEY == 0;
+    if !command.keys.iter().any(is_key) {
         return Err(Fault::text("ERR The command has no key arguments"));
     }
     if !command.arity_holds(inner.len()) {

@@ -3,7 +3,7 @@
 
 use super::{Begin, Command, Find, category, flag, key_flag};
 
-/// The command flags in the order in which they are shown.
+/// The command flags in the order in which they are shown. Redis keeps MAY_REPLICATE to itself.
 const FLAGS: &[(u32, &str)] = &[
     (flag::WRITE, "write"),
     (flag::READONLY, "readonly"),
@@ -19,7 +19,6 @@ const FLAGS: &[(u32, &str)] = &[
     (flag::ASKING, "asking"),
     (flag::FAST, "fast"),
     (flag::NO_AUTH, "no_auth"),
-    (flag::MAY_REPLICATE, "may_replicate"),
     (flag::NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (flag::NO_ASYNC_LOADING, "no_async_loading"),
     (flag::NO_MULTI, "no_multi"),
