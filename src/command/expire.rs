@@ -4,6 +4,7 @@
 //! origin of their argument. What followers get is always the absolute form: PEXPIREAT, or DEL (UNLINK with
 //! `lazyfree-lazy-expire`) for a moment that has passed.
 
+use super::string::missed;
 use super::{
     Command, Cx, Done, Fault, Group, KeySpec, Run, Spread, category, class, flag, key_flag,
 };
@@ -243,7 +244,10 @@ fn rounded_seconds(ms: i64) -> i64 {
 fn reply_end(cx: &mut Cx<'_>, shown: impl Fn(i64, i64) -> i64) -> Done {
     let key = cx.key(1);
     let answer = match cx.keyspace.read_untouched(cx.db, key) {
-        None => -2,
+        None => {
+            missed(cx, key);
+            -2
+        }
         Some(entry) => entry.expiry().map_or(-1, |at_ms| shown(at_ms, cx.now_ms)),
     };
     cx.reply.int(answer);

@@ -4,6 +4,7 @@
 //! gather their keys, so the handlers find both in one keyspace whatever shards own them; a key keeps
 //! its shard in every database, so MOVE never leaves it.
 
+use super::string::missed;
 use super::{
     Command, Cx, Done, Fault, Group, KeySpec, Merge, Run, Spread, category, class, flag, key_flag,
 };
@@ -172,7 +173,11 @@ fn exists(cx: &mut Cx<'_>) -> Done {
     let mut found = 0;
     for index in 1..cx.line.len() {
         let key = cx.key(index);
-        found += i64::from(cx.keyspace.read_untouched(cx.db, key).is_some());
+        if cx.keyspace.read_untouched(cx.db, key).is_some() {
+            found += 1;
+        } else {
+            missed(cx, key);
+        }
     }
     cx.reply.int(found);
     Ok(())
@@ -182,7 +187,11 @@ fn touch(cx: &mut Cx<'_>) -> Done {
     let mut found = 0;
     for index in 1..cx.line.len() {
         let key = cx.key(index);
-        found += i64::from(cx.keyspace.touch(cx.db, key));
+        if cx.keyspace.touch(cx.db, key) {
+            found += 1;
+        } else {
+            missed(cx, key);
+        }
     }
     cx.reply.int(found);
     Ok(())
@@ -192,7 +201,10 @@ fn type_(cx: &mut Cx<'_>) -> Done {
     let key = cx.key(1);
     let name = match cx.keyspace.read_untouched(cx.db, key) {
         Some(entry) => entry.type_name(),
-        None => "none",
+        None => {
+            missed(cx, key);
+            "none"
+        }
     };
     cx.reply.simple(name);
     Ok(())
@@ -278,6 +290,7 @@ fn copy(cx: &mut Cx<'_>) -> Done {
         return Err(same_object());
     }
     let Some(entry) = cx.keyspace.read(cx.db, source) else {
+        missed(cx, source);
         cx.reply.int(0);
         return Ok(());
     };
@@ -389,11 +402,13 @@ mod tests {
         let end_ms = kit.now_ms + 10;
         set(&mut kit, 0, "a", b"1", NewExpiry::At(end_ms));
         kit.advance_ms(11);
-        for line in [
-            "DEL a", "UNLINK a", "EXISTS a", "TOUCH a", "MOVE a 1", "COPY a b",
-        ] {
+        for line in ["DEL a", "UNLINK a", "MOVE a 1"] {
             kit.expect(line, ":0|");
             kit.events("");
+        }
+        for line in ["EXISTS a", "TOUCH a", "COPY a b"] {
+            kit.expect(line, ":0|");
+            kit.events("keymiss a");
         }
         kit.expect("TYPE a", "+none|");
         kit.expect("RENAME a b", "-ERR no such key|");
