@@ -29,6 +29,7 @@ impl Database {
 pub(super) struct ClientFacts {
     pub count: usize,
     pub blocked: usize,
+    pub subscribers: usize,
     pub watching: usize,
     pub watched_keys: usize,
     pub memory_bytes: usize,
@@ -69,6 +70,7 @@ impl Facts {
         core.clients.each(&mut |client| {
             clients.count += 1;
             clients.blocked += usize::from(client.blocked);
+            clients.subscribers += usize::from(client.is_subscriber());
             clients.watching += usize::from(client.watching > 0);
             clients.watched_keys += client.watching as usize;
             clients.memory_bytes += client.memory_bytes;
@@ -121,6 +123,7 @@ impl Facts {
         let (clients, more) = (&mut self.clients, &part.clients);
         clients.count += more.count;
         clients.blocked += more.blocked;
+        clients.subscribers += more.subscribers;
         clients.watching += more.watching;
         clients.watched_keys += more.watched_keys;
         clients.memory_bytes += more.memory_bytes;

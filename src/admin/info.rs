@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::facts::{Facts, Memory};
 use crate::command::connection::REDIS_VERSION;
 use crate::command::{ClientCx, Command, CoreView, Fault, Flow, Group, Run, Where, category, flag};
+use crate::pubsub::Kind;
 use crate::stats::Rate;
 
 /// The family's rows.
@@ -206,7 +207,7 @@ fn clients(report: &Report<'_, '_>, out: &mut String) {
         "client_recent_max_output_buffer": stats.output_buffer_peak_bytes.max(clients.output_bytes_max as u64),
         "blocked_clients": clients.blocked,
         "tracking_clients": 0,
-        "pubsub_clients": 0,
+        "pubsub_clients": clients.subscribers,
         "watching_clients": clients.watching,
         "clients_in_timeout_table": 0,
         "total_watched_keys": clients.watched_keys,
@@ -291,6 +292,8 @@ fn persistence(report: &Report<'_, '_>, out: &mut String) {
 
 fn stats(report: &Report<'_, '_>, out: &mut String) {
     let (stats, keyspace) = (&report.facts.stats, &report.facts.keyspace);
+    // Every core knows the names of all.
+    let pubsub = &*report.core.pubsub;
     let totals = &stats.totals;
     let kib = |rate: Rate| stats.rate(rate) as f64 / 1024.0;
     let command_ns: u64 = stats.commands().iter().map(|command| command.ns).sum();
@@ -320,9 +323,9 @@ fn stats(report: &Report<'_, '_>, out: &mut String) {
         "current_eviction_exceeded_time": 0,
         "keyspace_hits": keyspace.hits,
         "keyspace_misses": keyspace.misses,
-        "pubsub_channels": 0,
-        "pubsub_patterns": 0,
-        "pubsubshard_channels": 0,
+        "pubsub_channels": pubsub.len(Kind::Channel),
+        "pubsub_patterns": pubsub.len(Kind::Pattern),
+        "pubsubshard_channels": pubsub.len(Kind::ShardChannel),
         "latest_fork_usec": 0,
         "total_forks": 0,
         "migrate_cached_sockets": 0,

@@ -21,8 +21,8 @@ mod testnode;
 use std::sync::OnceLock;
 
 use crate::command::{
-    Command, Registry, bitmap, client_command, connection, database, expire, generic, object, scan,
-    string, transaction,
+    Command, Registry, bitmap, client_command, connection, database, expire, generic, object,
+    pubsub, scan, string, transaction,
 };
 
 /// The tables of all families: the one place that knows which there are.
@@ -40,6 +40,7 @@ pub const TABLES: &[&[Command]] = &[
     latency::TABLE,
     memory::TABLE,
     object::TABLE,
+    pubsub::TABLE,
     scan::TABLE,
     server::TABLE,
     slow_log::TABLE,

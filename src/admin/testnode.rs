@@ -12,6 +12,7 @@ use crate::command::{
 };
 use crate::config::{Config, ProtectedAction};
 use crate::keyspace::{KeyHasher, Keyspace};
+use crate::pubsub::Tables;
 use crate::resp::{Line, Output, Reply, Span};
 use crate::stats::CoreStats;
 
@@ -79,6 +80,7 @@ struct Core {
     clients: CoreClients,
     config: Arc<Config>,
     switches: Switches,
+    pubsub: Tables,
 }
 
 #[derive(Default)]
@@ -113,6 +115,7 @@ impl TestNode {
             clients: CoreClients::default(),
             config: config.clone(),
             switches: Switches::default(),
+            pubsub: Tables::new(index as usize, cores),
         };
         TestNode {
             cores: (0..cores as u64).map(core).collect(),
@@ -285,6 +288,7 @@ impl TestNode {
             keyspace: &mut core.keyspace,
             stats: &mut core.stats,
             clients: &mut core.clients,
+            pubsub: &mut core.pubsub,
             config: &mut core.config,
             node: &self.node,
             registry: self.registry,

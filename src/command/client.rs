@@ -2,6 +2,7 @@
 //! change it there.
 
 use super::Command;
+use crate::pubsub::{Kind, Subscriber, Subscriptions};
 use crate::resp::Proto;
 
 /// CLIENT REPLY's modes.
@@ -60,6 +61,10 @@ pub struct Client {
     pub reply_mode: ReplyMode,
     /// It is a MONITOR.
     pub monitor: bool,
+    /// How its core's subscription tables know it.
+    pub subscriber: Subscriber,
+    /// What it is subscribed to; present while there is anything.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// CLIENT NO-EVICT.
     pub no_evict: bool,
     /// CLIENT NO-TOUCH.
@@ -117,6 +122,8 @@ impl Client {
             proto: Proto::Resp2,
             reply_mode: ReplyMode::On,
             monitor: false,
+            subscriber: Subscriber::default(),
+            subscriptions: None,
             no_evict: false,
             no_touch: false,
             blocked: false,
@@ -136,6 +143,18 @@ impl Client {
             output_bytes: 0,
             memory_bytes: 0,
         }
+    }
+
+    /// Its subscriptions of one kind.
+    pub fn subscribed(&self, kind: Kind) -> usize {
+        self.subscriptions.as_ref().map_or(0, |own| own.len(kind))
+    }
+
+    /// It has a subscription.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions
+            .as_ref()
+            .is_some_and(|own| !own.is_empty())
     }
 
     /// Closes the client; a stricter way set before stays.

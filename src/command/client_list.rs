@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Client, Close, Fault};
 use crate::base::number::parse_i64;
+use crate::pubsub::Kind;
 use crate::resp::Line;
 
 /// The kinds of clients that the filters know.
@@ -42,8 +43,12 @@ impl ClientType {
     }
 
     /// The type of a client.
-    pub fn of(_client: &Client) -> ClientType {
-        ClientType::Normal
+    pub fn of(client: &Client) -> ClientType {
+        if client.is_subscriber() {
+            ClientType::Pubsub
+        } else {
+            ClientType::Normal
+        }
     }
 }
 
@@ -61,11 +66,14 @@ pub fn describe(client: &Client, now_ms: i64, out: &mut Vec<u8>) {
     head.clear();
     let _ = write!(
         head,
-        " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={}",
+        " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={}",
         seconds_since(client.created_ms),
         seconds_since(client.active_ms),
         flags(client),
         client.db,
+        client.subscribed(Kind::Channel),
+        client.subscribed(Kind::Pattern),
+        client.subscribed(Kind::ShardChannel),
         client.multi.map_or(-1, i64::from),
         client.watching,
     );
@@ -95,6 +103,7 @@ pub fn describe(client: &Client, now_ms: i64, out: &mut Vec<u8>) {
 fn flags(client: &Client) -> String {
     let flags = [
         (client.monitor, 'O'),
+        (client.is_subscriber(), 'P'),
         (client.multi.is_some(), 'x'),
         (client.blocked, 'b'),
         (client.close == Some(Close::AfterReply), 'c'),

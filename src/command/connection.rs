@@ -1,5 +1,6 @@
 //! Commands about the client's own connection: PING, ECHO, AUTH, HELLO, QUIT, RESET, SELECT.
 
+use super::pubsub::end_all;
 use super::{ClientCx, Close, Command, Fault, Flow, Group, ReplyMode, Run, category, flag};
 use crate::base::number::parse_i64;
 use crate::resp::{Line, Proto};
@@ -49,21 +50,36 @@ pub const TABLE: &[Command] = &[
         summary: "Returns the server's liveliness response.",
         syntax: "[message]",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        ..Command::new("ping", -1, flag::FAST, Run::Client(ping))
+        ..Command::new(
+            "ping",
+            -1,
+            flag::FAST | flag::WHILE_SUBSCRIBED,
+            Run::Client(ping),
+        )
     },
     Command {
         categories: category::CONNECTION,
         group: Group::Connection,
         deprecated: Some(("7.2.0", "just closing the connection")),
         summary: "Closes the connection.",
-        ..Command::new("quit", -1, ALWAYS | flag::UNQUEUED, Run::Client(quit))
+        ..Command::new(
+            "quit",
+            -1,
+            ALWAYS | flag::UNQUEUED | flag::WHILE_SUBSCRIBED,
+            Run::Client(quit),
+        )
     },
     Command {
         categories: category::CONNECTION,
         group: Group::Connection,
         since: "6.2.0",
         summary: "Resets the connection.",
-        ..Command::new("reset", 1, ALWAYS | flag::UNQUEUED, Run::Client(reset))
+        ..Command::new(
+            "reset",
+            1,
+            ALWAYS | flag::UNQUEUED | flag::WHILE_SUBSCRIBED,
+            Run::Client(reset),
+        )
     },
     Command {
         categories: category::CONNECTION,
@@ -81,6 +97,16 @@ pub const TABLE: &[Command] = &[
 
 fn ping(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     match cx.line.len() {
+        1 | 2 if cx.proto() == Proto::Resp2 && cx.client.is_subscriber() => {
+            // What a subscriber reads are arrays, so this reply is one too.
+            cx.reply.array(2);
+            cx.reply.bulk(b"pong");
+            if cx.line.len() == 1 {
+                cx.reply.bulk(b"");
+            } else {
+                reply_argument(cx);
+            }
+        }
         1 => cx.reply.simple("PONG"),
         2 => reply_argument(cx),
         _ => {
@@ -257,13 +283,21 @@ fn quit(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
 
 /// Back to how the connection was after accept. Queued lines and watched keys are the session's: it drops them.
 fn reset(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    cx.client.reply_mode = ReplyMode::On;
+    cx.client.monitor = false;
+    if cx.client.subscriptions.is_some() {
+        return Ok(end_all(cx, reset_client));
+    }
+    reset_client(cx);
+    Ok(Flow::Done)
+}
+
+fn reset_client(cx: &mut ClientCx<'_, '_>) {
     let client = &mut *cx.client;
-    client.monitor = false;
     client.multi = None;
     client.watching = 0;
     client.db = 0;
     client.proto = Proto::Resp2;
-    client.reply_mode = ReplyMode::On;
     client.no_evict = false;
     client.no_touch = false;
     client.name = Box::default();
@@ -271,7 +305,6 @@ fn reset(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     client.authenticated = cx.core.config.requirepass.is_empty();
     cx.reply.set_proto(Proto::Resp2);
     cx.reply.simple("RESET");
-    Ok(Flow::Done)
 }
 
 fn select(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::{Client, Fault};
 use crate::config::Config;
 use crate::keyspace::{Key, Keyspace};
+use crate::pubsub;
 use crate::resp::{Line, Proto, Reply};
 use crate::stats::CoreStats;
 
@@ -148,6 +149,11 @@ impl<'a> Cx<'a> {
     #[inline]
     pub fn notify(&mut self, db: usize, key: &[u8], event: &'static str, class: u32) {
         if self.effects.listening {
+            if self.keyspace.has_expired() {
+                // What a lookup found expired came before.
+                let expired = self.keyspace.take_expired();
+                self.effects.writes.extend(expired_writes(expired));
+            }
             self.effects.writes.push(Write {
                 db,
                 key: key.into(),
@@ -307,6 +313,8 @@ pub struct CoreView<'a> {
     pub stats: &'a mut CoreStats,
     /// The core's clients. The client whose line is run is not among them: handlers have it beside.
     pub clients: &'a mut dyn Clients,
+    /// Who listens to what.
+    pub pubsub: &'a mut pubsub::Tables,
     /// The parameters: the same on each core; replaced as a whole by CONFIG SET.
     pub config: &'a mut Arc<Config>,
     /// Facts about the node.

@@ -30,6 +30,7 @@ mod help;
 mod keys;
 pub mod object;
 mod protect;
+pub mod pubsub;
 mod registry;
 pub mod scan;
 pub mod string;
@@ -39,6 +40,7 @@ pub mod testkit;
 pub mod transaction;
 
 pub use client::{Client, Close, ReplyMode};
+pub use client_list::ClientType;
 pub use cx::{
     ClientCx, Clients, CoreView, Cx, Effects, Flow, Node, Now, Os, Part, Pause, Place, Switches,
     Visit, Where, Write, class,
@@ -100,6 +102,8 @@ pub mod flag {
     pub const UNQUEUED: u32 = 1 << 21;
     /// Selects the database that its argument 1 names. Not shown.
     pub const SELECTS: u32 = 1 << 22;
+    /// Works for a RESP2 client that has subscriptions. Not shown by COMMAND INFO.
+    pub const WHILE_SUBSCRIBED: u32 = 1 << 23;
 }
 
 /// ACL categories beyond those that follow from the flags (read, write, admin, dangerous with admin, pubsub, blocking, fast, slow).

@@ -20,11 +20,14 @@ mod outbox;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 pub use batch::{Batch, BatchLines, BatchReplies, ExecLines, Head, Late, OwnedLine, REPLIED_LATER};
 pub use outbox::{OUTBOX_MESSAGES_MAX, Outbox};
 
 use crate::command::{Effects, Part, cx::VisitPart};
 use crate::keyspace::OwnedEntry;
+use crate::pubsub::{Kind, Publication};
 use crate::resp::Output;
 
 /// Where an answer goes: a line of a session on the core that sent it.
@@ -131,6 +134,10 @@ pub enum Message {
     Visit(u64, VisitPart),
     /// The answer of a visit.
     Visited(u64, Part),
+    /// For the receiver's sessions, in the order in which they were published.
+    Publications(Vec<Publication>),
+    /// Subscriptions of a session of the sender that is gone.
+    Unsubscribed(Vec<(Kind, Vec<Bytes>)>),
     /// So many sessions of the sender are monitors now.
     Monitors(u32),
     /// A line for the receiver's monitors, as they are shown it.
@@ -161,6 +168,10 @@ impl std::fmt::Debug for Message {
             Message::Unwatch(client) => write!(f, "Unwatch({client})"),
             Message::Visit(visit, _) => write!(f, "Visit({visit})"),
             Message::Visited(visit, _) => write!(f, "Visited({visit})"),
+            Message::Publications(publications) => {
+                write!(f, "Publications({})", publications.len())
+            }
+            Message::Unsubscribed(names) => write!(f, "Unsubscribed({} kinds)", names.len()),
             Message::Monitors(count) => write!(f, "Monitors({count})"),
             Message::Monitor(bytes) => write!(f, "Monitor({} bytes)", bytes.len()),
         }

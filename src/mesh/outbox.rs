@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use super::{Batch, Head, Late, Message, Ticket};
+use crate::pubsub::Publication;
 use crate::resp::{Line, Output};
 use crate::stats::SlowEntry;
 
@@ -26,6 +27,8 @@ pub struct Outbox {
     lines: Option<Box<Batch>>,
     lines_bytes: usize,
     late: Option<Box<Late>>,
+    publications: Vec<Publication>,
+    publications_bytes: usize,
     #[expect(
         clippy::vec_box,
         reason = "a batch travels as a box, which is reused with it"
@@ -61,6 +64,16 @@ impl Outbox {
         self.late.get_or_insert_default().slow.push((ticket, entry));
     }
 
+    /// Adds a publication to those of this turn.
+    pub fn push_publication(&mut self, publication: Publication) {
+        const OVERHEAD_BYTES: usize = 128;
+        self.publications_bytes += publication.payload.len() + OVERHEAD_BYTES;
+        self.publications.push(publication);
+        if self.publications_bytes > BATCH_BYTES_MAX {
+            self.close_batch();
+        }
+    }
+
     /// Adds a message behind what is there.
     pub fn push(&mut self, message: Message) {
         self.close_batch();
@@ -84,6 +97,11 @@ impl Outbox {
         if let Some(late) = self.late.take() {
             self.queue.push_back(Message::Late(late));
         }
+        if !self.publications.is_empty() {
+            self.publications_bytes = 0;
+            let publications = std::mem::take(&mut self.publications);
+            self.queue.push_back(Message::Publications(publications));
+        }
         if let Some(batch) = self.lines.take() {
             self.lines_bytes = 0;
             self.queue.push_back(Message::Lines(batch));
@@ -98,7 +116,10 @@ impl Outbox {
 
     /// Nothing to hand over.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.lines.is_none() && self.late.is_none()
+        self.queue.is_empty()
+            && self.lines.is_none()
+            && self.late.is_none()
+            && self.publications.is_empty()
     }
 
     /// Hands everything to `send`, in order, until it gives a message back because the transport is full. True when

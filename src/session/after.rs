@@ -3,18 +3,24 @@
 //!
 //! Nobody listens in the usual case: then handlers record nothing ([`Effects::listening`] is off), and the step is one test.
 //!
+//! Keyspace notifications are published by the owner of the key, so that those of one key keep their order.
+//!
 //! [`Effects::listening`]: crate::command::Effects::listening
 
 use super::Core;
-use crate::command::Write;
-use crate::command::cx::expired_writes;
+use crate::command::{Write, class, cx::expired_writes};
+use crate::config::KeyspaceEvents;
+use crate::pubsub::Kind;
 
 impl Core {
-    /// Who listens has changed.
+    /// Decides whether lines record what they change; to be asked again when a reason comes or goes.
     pub(super) fn weigh_listening(&mut self) {
-        let listening = !self.shard.watches.is_empty();
+        let listening =
+            self.config.notify_keyspace_events.0 != 0 || !self.shard.watches.is_empty();
         self.shard.effects.listening = listening;
         self.shard.keyspace.record_expired(listening);
+        // Lent entries tell their owners, who know whether anybody listens.
+        self.scratch.keyspace.record_expired(true);
     }
 
     /// Tells who listens of what the line that just ran on the own shard changed.
@@ -27,12 +33,12 @@ impl Core {
 
     #[cold]
     fn tell_run(&mut self) {
-        self.tell_expired();
         if !self.shard.effects.writes.is_empty() {
             let writes = std::mem::take(&mut self.shard.effects.writes);
             self.tell(&writes);
             self.shard.effects.writes = writes;
         }
+        self.tell_expired();
     }
 
     /// Tells who listens of keys that expired and that no line has told of.
@@ -48,12 +54,40 @@ impl Core {
     pub(super) fn tell(&mut self, writes: &[Write]) {
         if !self.shard.watches.is_empty() {
             let keyspace = &mut self.shard.keyspace;
-            for write in writes {
+            // A read that missed has changed nothing.
+            for write in writes.iter().filter(|write| write.class != class::KEY_MISS) {
                 self.shard.watches.changed(write, |db, key| {
                     let key = keyspace.key(key);
                     keyspace.contains(db, key)
                 });
             }
         }
+        for write in writes {
+            self.publish_event(write);
+        }
     }
+
+    /// Publishes a keyspace notification, if its class is asked for.
+    fn publish_event(&mut self, write: &Write) {
+        let events = self.config.notify_keyspace_events;
+        if events.0 & write.class == 0 || self.pubsub.is_empty() {
+            return;
+        }
+        if events.any(KeyspaceEvents::KEYSPACE) {
+            let channel = channel("keyspace", write.db, &write.key);
+            self.pubsub
+                .publish(Kind::Channel, &channel, write.event.as_bytes());
+        }
+        if events.any(KeyspaceEvents::KEYEVENT) {
+            let channel = channel("keyevent", write.db, write.event.as_bytes());
+            self.pubsub.publish(Kind::Channel, &channel, &write.key);
+        }
+    }
+}
+
+/// `__keyspace@0__:key` or `__keyevent@0__:event`.
+fn channel(space: &str, db: usize, name: &[u8]) -> Vec<u8> {
+    let mut channel = format!("__{space}@{db}__:").into_bytes();
+    channel.extend_from_slice(name);
+    channel
 }

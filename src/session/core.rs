@@ -20,6 +20,7 @@ use crate::keyspace::{KeyHasher, Keyspace};
 use crate::mesh::{
     Batch, Head, Message, OUTBOX_MESSAGES_MAX, Outbox, OwnedLine, REPLIED_LATER, Ticket, TxnId,
 };
+use crate::pubsub::{Subscriber, Tables};
 use crate::resp::{Limits, Line, Output};
 use crate::shard::reserve::{ClaimId, Claimant};
 use crate::shard::{Env, Ran, Shard};
@@ -82,6 +83,10 @@ pub struct Core {
     pub(super) sessions: Sessions,
     pub(super) stats: CoreStats,
     pub(super) switches: Switches,
+    /// Who listens to what.
+    pub(super) pubsub: Tables,
+    /// Scratch space: whom a publication is for.
+    pub(super) receivers: Vec<Subscriber>,
     pub(super) planner: Planner,
     pub(super) window: Window,
     /// What a session may send, from the parameters.
@@ -150,6 +155,8 @@ impl Core {
             sessions: Sessions::default(),
             stats: CoreStats::new(options.registry.all().len()),
             switches: Switches::default(),
+            pubsub: Tables::new(options.place.index, options.place.count),
+            receivers: Vec::new(),
             planner: Planner::new(options.hasher, options.place.count),
             window: Window::default(),
             limits: Limits::default(),
@@ -309,6 +316,9 @@ impl Core {
     pub fn close(&mut self, id: SessionId) -> Option<Box<Session>> {
         let mut session = self.sessions.close(id)?;
         self.end_watching(&mut session);
+        if let Some(subscriptions) = session.client.subscriptions.take() {
+            self.subscriber_gone(id, *subscriptions);
+        }
         if session.client.monitor {
             self.monitors_changed(-1);
         }
@@ -361,7 +371,14 @@ impl Core {
     }
 
     pub(super) fn deliver_own(&mut self) {
-        while let Some(message) = self.own.pop_front() {
+        loop {
+            // What was published before goes first.
+            if self.pubsub.has_outgoing() {
+                self.send_publications(None);
+            }
+            let Some(message) = self.own.pop_front() else {
+                break;
+            };
             self.deliver_one(self.place.index, message);
         }
     }
@@ -420,6 +437,16 @@ impl Core {
                 self.send(from, Message::Visited(visit, answer));
             }
             Message::Visited(visit, part) => self.visit_answered(visit, from, part),
+            Message::Publications(publications) => {
+                for publication in &publications {
+                    self.receive_publication(publication, None);
+                }
+            }
+            Message::Unsubscribed(names) => {
+                for (kind, names) in names {
+                    self.pubsub.gone_elsewhere(from, kind, &names);
+                }
+            }
             Message::Monitors(count) => self.set_monitors(from, count),
             Message::Monitor(bytes) => self.feed_own_monitors(&bytes),
         }
@@ -460,6 +487,10 @@ impl Core {
             } else {
                 now + EXPIRY_IDLE_NS
             };
+            if self.shard.effects.listening {
+                self.tell_expired();
+                self.deliver_own();
+            }
         }
         if now >= self.next_cron_ns {
             self.next_cron_ns = now + CRON_NS;
@@ -720,8 +751,11 @@ impl Core {
         let ran = self.scratch.run(&mut env, &line.head, line.line(), out);
         self.last_ticks = env.last_ticks;
         let mut effects = std::mem::take(&mut self.scratch.effects);
-        let expired = self.scratch.keyspace.take_expired();
-        effects.writes.extend(expired_writes(expired));
+        if self.scratch.keyspace.has_expired() {
+            effects
+                .writes
+                .extend(expired_writes(self.scratch.keyspace.take_expired()));
+        }
         (effects, ran)
     }
 

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::{Blocked, Core, Session};
+use crate::command::pubsub::replies_with_pushes;
 use crate::command::{
     Client, ClientCx, ClientHandler, Close, CommandId, Flow, ReplyMode, Run, flag,
 };
@@ -220,7 +221,8 @@ impl Core {
         let command = registered.command;
         if (!command.arity_holds(line.len())
             || !session.client.authenticated
-            || command.has(flag::PROTECTED))
+            || command.has(flag::PROTECTED)
+            || session.client.subscriptions.is_some())
             && let Some(refusal) = self.refusal(session, command, line)
         {
             self.reject(session, id, &refusal);
@@ -247,6 +249,7 @@ impl Core {
                 };
                 self.start_keys(session, line, id, route)
             }
+            Run::Client(_) if command.has(flag::PUBSUB) && self.holds_back(session) => false,
             Run::Client(handler) => self.run_client(session, line, id, handler, out),
             Run::Container => {
                 self.reject_unknown(session, line);
@@ -303,6 +306,9 @@ impl Core {
             return true;
         }
         let ran = session.reply(|out| self.run_here(&head, line, out));
+        if self.shard.effects.listening && self.pubsub.has_outgoing() {
+            self.send_publications(Some(session));
+        }
         if ran.ns >= self.slow_ns {
             self.note_slow(&session.client, id, line, ran.ns);
         }
@@ -323,12 +329,22 @@ impl Core {
             // CLIENT INFO shows what its own session holds.
             session.measure();
         }
+        let pushes = replies_with_pushes(self.registry.get(id).command);
         let (flow, ns) = self.call_client(&mut session.client, line, id, handler, out);
         match flow {
-            Flow::Done => session.stage_reply(out),
+            Flow::Done => {
+                if pushes {
+                    session.stage(out, 0..out.len());
+                } else {
+                    session.stage_reply(out);
+                }
+                if self.pubsub.has_outgoing() {
+                    self.send_publications(Some(session));
+                }
+            }
             Flow::Visit(visit) => {
                 let head = Head {
-                    ticket: session.pend(),
+                    ticket: session.pend_reply(pushes),
                     command: id,
                     ..idle_head()
                 };

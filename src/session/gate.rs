@@ -2,11 +2,11 @@
 //! takes on changed parameters.
 
 use super::{Core, Session, SessionId};
-use crate::command::{Client, Close, Command, CommandId, Pause, check_protected, flag};
+use crate::command::{Client, ClientType, Close, Command, CommandId, Pause, check_protected, flag};
 use crate::config::EvictionPolicy;
 use crate::keyspace::AccessPolicy;
 use crate::mesh::Ticket;
-use crate::resp::{Line, Output, Reply};
+use crate::resp::{Line, Output, Proto, Reply};
 use crate::shard::error_code;
 use crate::stats::{SlowEntry, slow_clip, threshold_ns};
 
@@ -50,6 +50,16 @@ impl Core {
         }
         if !session.client.authenticated && !command.has(flag::NO_AUTH) {
             return Some("NOAUTH Authentication required.".into());
+        }
+        if session.client.proto == Proto::Resp2
+            && session.client.is_subscriber()
+            && !command.has(flag::WHILE_SUBSCRIBED)
+        {
+            return Some(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+                 this context",
+                command.name
+            ));
         }
         None
     }
@@ -154,13 +164,19 @@ impl Core {
         };
         self.shard.keyspace.set_access_policy(access);
         self.scratch.keyspace.set_access_policy(access);
+        self.weigh_listening();
     }
 
     /// Closes a client whose unread replies exceed its limit.
     #[inline]
     pub(super) fn check_output_limit(&mut self, session: &mut Session) {
-        let limit = &self.config.client_output_buffer_limit.normal;
-        if limit.hard_bytes == 0 && limit.soft_bytes == 0 {
+        let limits = &self.config.client_output_buffer_limit;
+        let limit = match ClientType::of(&session.client) {
+            ClientType::Pubsub => &limits.pubsub,
+            _ => &limits.normal,
+        };
+        let unlimited = limit.hard_bytes == 0 && limit.soft_bytes == 0;
+        if unlimited || session.client.close == Some(Close::Now) {
             return;
         }
         let unread = (session.out.len() + session.staged_live) as u64;
@@ -204,7 +220,8 @@ impl Core {
     /// Looks at a tenth of the sessions: idle ones are closed after `timeout`, output over its soft limit is noticed.
     pub(super) fn sweep_sessions(&mut self) {
         let timeout_ms = self.config.timeout as i64 * 1000;
-        let limited = self.config.client_output_buffer_limit.normal.soft_bytes > 0;
+        let limits = &self.config.client_output_buffer_limit;
+        let limited = limits.normal.soft_bytes > 0 || limits.pubsub.soft_bytes > 0;
         if timeout_ms == 0 && !limited {
             return;
         }
@@ -217,6 +234,7 @@ impl Core {
                 && idle_ms > timeout_ms
                 && session.under_way() == 0
                 && !session.client.monitor
+                && !session.client.is_subscriber()
             {
                 session.client.close(Close::Now);
             }

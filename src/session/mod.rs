@@ -22,6 +22,7 @@ mod exec;
 mod gate;
 mod monitor;
 mod multi;
+mod pubsub;
 mod sessions;
 mod visits;
 mod watch;
@@ -108,7 +109,8 @@ pub struct Session {
 }
 
 impl Session {
-    fn new(id: SessionId, client: Client, handle: u64) -> Session {
+    fn new(id: SessionId, mut client: Client, handle: u64) -> Session {
+        client.subscriber = id.into();
         Session {
             client,
             out: Output::default(),
@@ -204,9 +206,15 @@ impl Session {
     /// Gives the next line a slot to be answered later.
     #[inline]
     fn pend(&mut self) -> Ticket {
+        self.pend_reply(false)
+    }
+
+    /// As [`Session::pend`]; `always`: the reply is sent whatever CLIENT REPLY says.
+    #[inline]
+    fn pend_reply(&mut self, always: bool) -> Ticket {
         let line = self.first_line.wrapping_add(self.slots.len() as u32);
         self.slots.push_back(Slot::Pending {
-            silent: self.client.reply_mode != ReplyMode::On,
+            silent: !always && self.client.reply_mode != ReplyMode::On,
         });
         Ticket {
             session: self.id.slot,
@@ -290,6 +298,11 @@ impl Session {
             + self.client.name.len()
             + self.client.addr.len()
             + self.client.laddr.len()
+            + self
+                .client
+                .subscriptions
+                .as_ref()
+                .map_or(0, |own| own.memory_bytes())
     }
 
     /// Brings the sizes that CLIENT LIST shows up to date.

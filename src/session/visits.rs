@@ -31,6 +31,7 @@ impl Core {
             keyspace: &mut self.shard.keyspace,
             stats: &mut self.stats,
             clients: &mut self.sessions,
+            pubsub: &mut self.pubsub,
             config: &mut self.config,
             node: &self.node,
             registry: self.registry,
