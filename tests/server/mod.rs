@@ -9,6 +9,7 @@ mod harness;
 mod limits;
 mod peers;
 mod protocol;
+mod pubsub;
 mod starting;
 mod tools;
 mod wire;

@@ -308,6 +308,11 @@ fn administration() {
 }
 
 #[test]
+fn publish_and_subscribe() {
+    compare(include_str!("pubsub.txt"), &[]);
+}
+
+#[test]
 fn passwords() {
     compare(include_str!("passwords.txt"), &["--requirepass", "secret"]);
 }
