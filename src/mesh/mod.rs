@@ -130,10 +130,11 @@ pub enum Message {
     Watched(Ticket),
     /// The client with this id watches nothing any more.
     Unwatch(u64),
-    /// Run this part, answer with its number.
-    Visit(u64, VisitPart),
-    /// The answer of a visit.
-    Visited(u64, Part),
+    /// Run this part once nothing of the shard is lent (at once when it belongs to an EXEC, which holds the
+    /// shard itself), and answer with its number.
+    Visit(u64, VisitPart, bool),
+    /// The answer of a visit, and the nanoseconds that it took.
+    Visited(u64, Part, u64),
     /// For the receiver's sessions, in the order in which they were published.
     Publications(Vec<Publication>),
     /// Subscriptions of a session of the sender that is gone.
@@ -166,8 +167,8 @@ impl std::fmt::Debug for Message {
             Message::Watch(_, client, keys) => write!(f, "Watch({client}, {} keys)", keys.len()),
             Message::Watched(ticket) => write!(f, "Watched({ticket:?})"),
             Message::Unwatch(client) => write!(f, "Unwatch({client})"),
-            Message::Visit(visit, _) => write!(f, "Visit({visit})"),
-            Message::Visited(visit, _) => write!(f, "Visited({visit})"),
+            Message::Visit(visit, ..) => write!(f, "Visit({visit})"),
+            Message::Visited(visit, ..) => write!(f, "Visited({visit})"),
             Message::Publications(publications) => {
                 write!(f, "Publications({})", publications.len())
             }

@@ -28,7 +28,9 @@ pub(super) const OWN_DESCRIPTORS: u64 = 32;
 
 /// Runs the server until it is told to stop.
 pub(super) fn start(invocation: &Invocation) -> Result<(), BootError> {
-    let (config, config_file) = configure(invocation)?;
+    let (mut config, config_file) = configure(invocation)?;
+    config.dir =
+        std::path::absolute(&config.dir).map_or(config.dir, |path| path.display().to_string());
     if config.replicaof.is_some() {
         return Err(BootError::Config(
             "replicaof: this version cannot follow another server yet; remove the parameter to start without it".into(),

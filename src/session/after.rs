@@ -15,8 +15,7 @@ use crate::pubsub::Kind;
 impl Core {
     /// Decides whether lines record what they change; to be asked again when a reason comes or goes.
     pub(super) fn weigh_listening(&mut self) {
-        let listening =
-            self.config.notify_keyspace_events.0 != 0 || !self.shard.watches.is_empty();
+        let listening = self.config.notify_keyspace_events.0 != 0 || !self.shard.watches.is_empty();
         self.shard.effects.listening = listening;
         self.shard.keyspace.record_expired(listening);
         // Lent entries tell their owners, who know whether anybody listens.

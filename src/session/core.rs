@@ -432,11 +432,10 @@ impl Core {
             }
             Message::Watched(ticket) => self.watched(ticket),
             Message::Unwatch(client) => self.unwatch_here(client),
-            Message::Visit(visit, part) => {
-                let answer = self.visited_here(&part);
-                self.send(from, Message::Visited(visit, answer));
+            Message::Visit(visit, part, within_exec) => {
+                self.visit_came(from, visit, part, within_exec);
             }
-            Message::Visited(visit, part) => self.visit_answered(visit, from, part),
+            Message::Visited(visit, part, ns) => self.visit_answered(visit, from, part, ns),
             Message::Publications(publications) => {
                 for publication in &publications {
                     self.receive_publication(publication, None);
@@ -692,6 +691,10 @@ impl Core {
                 Claimant::Watcher(txn, client) => {
                     let broken = self.end_watch_here(client);
                     self.grant(txn, claim, broken);
+                }
+                Claimant::Visit(from, visit, part) => {
+                    self.visited_here(from, visit, &part);
+                    self.shard.release(claim);
                 }
                 Claimant::Exec(from, exec) => {
                     self.run_exec(from, exec);

@@ -271,7 +271,7 @@ impl Core {
         kept.then(|| SlowEntry {
             wall_us: self.now.wall_us,
             duration_us: ns / 1000,
-            args: slow_clip(line.args()),
+            args: slow_clip(command.shown_args(*line)),
             addr: Box::default(),
             name: Box::default(),
         })

@@ -26,7 +26,8 @@ impl Core {
         if command.flags & (flag::SKIP_MONITOR | flag::ADMIN) != 0 {
             return;
         }
-        let shown: Arc<[u8]> = format_line(self.now.wall_us, db, client, line).into();
+        let shown: Arc<[u8]> =
+            format_line(self.now.wall_us, db, client, command.shown_args(*line)).into();
         for core in 0..self.place.count {
             if core != self.place.index && self.monitors[core] > 0 {
                 self.send(core, Message::Monitor(shown.clone()));
@@ -71,7 +72,12 @@ impl Core {
 }
 
 /// A line as MONITOR shows it: `+1339518083.107412 [0 127.0.0.1:60866] "keys" "*"`.
-fn format_line(wall_us: i64, db: usize, client: &Client, line: &Line<'_>) -> Vec<u8> {
+fn format_line<'a>(
+    wall_us: i64,
+    db: usize,
+    client: &Client,
+    args: impl Iterator<Item = &'a [u8]>,
+) -> Vec<u8> {
     let mut text = Vec::with_capacity(64);
     let addr = if client.unix {
         format!("unix:{}", client.laddr)
@@ -87,7 +93,7 @@ fn format_line(wall_us: i64, db: usize, client: &Client, line: &Line<'_>) -> Vec
         db,
         addr
     );
-    for arg in line.args() {
+    for arg in args {
         text.extend_from_slice(b" \"");
         for &byte in arg {
             match byte {

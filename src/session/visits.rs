@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{Core, SessionId};
 use crate::command::cx::VisitMerge;
 use crate::command::{Client, ClientCx, CoreView, Flow, Part, Visit, Where, cx::VisitPart};
-use crate::mesh::{Message, OwnedLine, TxnId};
+use crate::mesh::{Claim, Message, OwnedLine, TxnId};
 use crate::resp::{Line, Output, Reply};
+use crate::shard::reserve::Claimant;
 
 /// A visit whose answers are not all there.
 pub(super) struct PendingVisit {
@@ -14,6 +15,8 @@ pub(super) struct PendingVisit {
     line: OwnedLine,
     /// The time that its handlers took on this core so far.
     ns: u64,
+    /// The time that the slowest part took.
+    parts_ns: u64,
     /// The EXEC that the line is one of.
     exec: Option<TxnId>,
     parts: Vec<Option<Part>>,
@@ -69,6 +72,7 @@ impl Core {
             PendingVisit {
                 line,
                 ns,
+                parts_ns: 0,
                 exec,
                 parts: (0..count).map(|_| None).collect(),
                 first,
@@ -77,12 +81,36 @@ impl Core {
             },
         );
         for core in first..first + count {
-            self.send(core, Message::Visit(id, visit.part.clone()));
+            self.send(core, Message::Visit(id, visit.part.clone(), exec.is_some()));
         }
     }
 
-    /// Runs a visit's part here.
-    pub(super) fn visited_here(&mut self, part: &VisitPart) -> Part {
+    /// A visit's part came: it runs, or waits until nothing is lent.
+    pub(super) fn visit_came(&mut self, from: usize, id: u64, part: VisitPart, within_exec: bool) {
+        if within_exec || self.shard.reservations.is_idle() {
+            self.visited_here(from, id, &part);
+            return;
+        }
+        let claim = Claim {
+            keys: Vec::new(),
+            whole: true,
+            write: true,
+            watcher: None,
+        };
+        let claimant = Claimant::Visit(from, id, part);
+        self.shard.reservations.claim(claim, claimant);
+        self.run_ready();
+    }
+
+    /// Runs a visit's part here and answers.
+    pub(super) fn visited_here(&mut self, from: usize, id: u64, part: &VisitPart) {
+        self.lap_ns();
+        let answer = self.run_part(part);
+        let ns = self.lap_ns();
+        self.send(from, Message::Visited(id, answer, ns));
+    }
+
+    fn run_part(&mut self, part: &VisitPart) -> Part {
         let config = Arc::clone(&self.config);
         let answer = part(&mut self.view());
         if !Arc::ptr_eq(&config, &self.config) {
@@ -105,12 +133,13 @@ impl Core {
     }
 
     /// A core answered. When it was the last, the reply is made.
-    pub(super) fn visit_answered(&mut self, id: u64, from: usize, part: Part) {
+    pub(super) fn visit_answered(&mut self, id: u64, from: usize, part: Part, ns: u64) {
         let pending = self
             .visits
             .get_mut(&id)
             .expect("a visit waits for its answers");
         pending.parts[from - pending.first] = Some(part);
+        pending.parts_ns = pending.parts_ns.max(ns);
         pending.missing -= 1;
         if pending.missing > 0 {
             return;
@@ -124,6 +153,7 @@ impl Core {
         let PendingVisit {
             line,
             ns,
+            parts_ns,
             exec,
             merge,
             ..
@@ -162,7 +192,7 @@ impl Core {
         if let Some(fault) = fault_text {
             self.stats.error(crate::shard::error_code(fault.as_str()));
         }
-        let ns = ns + self.lap_ns();
+        let ns = ns + parts_ns + self.lap_ns();
         if let Some(mut session) = session {
             self.follow_client(&mut session);
             self.sessions.put(session);

@@ -19,6 +19,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
+use crate::command::cx::VisitPart;
 use crate::mesh::{Claim, ExecLines, OwnedLine, TxnId};
 
 /// Identifies a claim until it is released.
@@ -26,7 +27,6 @@ use crate::mesh::{Claim, ExecLines, OwnedLine, TxnId};
 pub struct ClaimId(u32);
 
 /// Who claims.
-#[derive(Debug)]
 pub enum Claimant {
     /// A transaction over several shards.
     Txn(TxnId),
@@ -36,6 +36,8 @@ pub enum Claimant {
     Exec(usize, Box<ExecLines>),
     /// A transaction over several shards whose client watches keys here.
     Watcher(TxnId, u64),
+    /// A visit of this shard, from the given core: it must not see the data while some of it is lent.
+    Visit(usize, u64, VisitPart),
 }
 
 /// Key marks are hashes already.
