@@ -53,6 +53,14 @@ pub const TABLE: &[Command] = &[
     },
 ];
 
+/// An EXEC that is refused before it is looked at ends the transaction all the same: the error that it answers instead of
+/// `refusal`. `None` for other commands.
+pub fn aborted(command: &Command, refusal: &str) -> Option<String> {
+    let reason = refusal.strip_prefix("ERR ").unwrap_or(refusal);
+    (command.name == "exec")
+        .then(|| format!("EXECABORT Transaction discarded because of: {reason}"))
+}
+
 fn multi(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     if cx.client.multi.is_some() {
         return Err(Fault::text("ERR MULTI calls can not be nested"));

@@ -85,6 +85,16 @@ impl Batch {
         )
     }
 
+    /// All lines in order, each with its head.
+    pub fn lines(&self) -> impl Iterator<Item = (&Head, Line<'_>)> {
+        let mut first = 0;
+        self.heads.iter().map(move |head| {
+            let spans = &self.spans[first..first + head.args as usize];
+            first += spans.len();
+            (head, Line::new(&self.bytes, spans, &self.big))
+        })
+    }
+
     /// Empties the lines, which have run; the replies stay.
     pub fn clear_lines(&mut self) {
         self.bytes.clear();

@@ -2,6 +2,7 @@
 //! takes on changed parameters.
 
 use super::{Core, Session, SessionId};
+use crate::command::transaction::aborted;
 use crate::command::{Client, ClientType, Close, Command, CommandId, Pause, check_protected, flag};
 use crate::config::EvictionPolicy;
 use crate::keyspace::AccessPolicy;
@@ -68,7 +69,15 @@ impl Core {
     #[cold]
     pub(super) fn reject(&mut self, session: &mut Session, id: CommandId, refusal: &str) {
         self.stats.rejected(id);
-        self.reply_error(session, refusal.as_bytes());
+        match aborted(self.registry.get(id).command, refusal) {
+            Some(refusal) => {
+                session.client.multi = None;
+                self.end_watching(session);
+                self.follow_client(session);
+                self.reply_error(session, refusal.as_bytes());
+            }
+            None => self.reply_error(session, refusal.as_bytes()),
+        }
     }
 
     fn reply_error(&mut self, session: &mut Session, text: &[u8]) {

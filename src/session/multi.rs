@@ -9,7 +9,7 @@
 
 use super::{Blocked, Core, Session};
 use crate::command::{CommandId, Flow, ReplyMode, Run, flag};
-use crate::mesh::{ExecLines, Head, Message, OwnedLine};
+use crate::mesh::{Claim, ExecLines, Head, Message, OwnedLine};
 use crate::resp::{Line, Output, Proto, Reply};
 use crate::shard::reserve::Claimant;
 use crate::txn::Route;
@@ -129,13 +129,20 @@ impl Core {
         match owner {
             Owner::Nobody => self.exec_now(session, id),
             Owner::One(shard) if shard == self.place.index => {
-                if self.shard.reservations.is_idle() {
-                    self.exec_now(session, id);
-                } else if client_lines {
+                if client_lines && !self.shard.reservations.is_idle() {
                     return self.start_exec_txn(session, line, id);
-                } else {
+                }
+                let claim = self.claim_of_queue(session);
+                let reservations = &self.shard.reservations;
+                if claim
+                    .as_ref()
+                    .is_none_or(|claim| reservations.admits(&claim.keys, claim.whole, claim.write))
+                {
+                    self.exec_now(session, id);
+                } else if let Some(claim) = claim {
                     let exec = self.pack_exec(session, line, id, shard);
-                    self.exec_arrived(shard, exec);
+                    let reservations = &mut self.shard.reservations;
+                    reservations.claim(claim, Claimant::Exec(shard, exec));
                 }
             }
             Owner::One(shard) if !client_lines => {
@@ -150,6 +157,17 @@ impl Core {
             _ => return self.start_exec_txn(session, line, id),
         }
         true
+    }
+
+    /// What the queued lines, all for the own shard, would have to reserve there; `None` when nothing is reserved.
+    fn claim_of_queue(&mut self, session: &Session) -> Option<Claim> {
+        if self.shard.reservations.is_idle() {
+            return None;
+        }
+        let lines = session.queue.iter().flat_map(|queue| &queue.lines);
+        let lines = lines.map(|line| (&line.head, line.line()));
+        let watcher = session.watched.is_some().then_some(session.client.id);
+        Some(self.shard.claim_of_exec(self.registry, lines, watcher))
     }
 
     /// Runs all lines now: everything is here, and nothing is reserved.
@@ -298,9 +316,10 @@ impl Core {
     }
 
     /// An EXEC for the own shard, of a session of the core `from`: it runs, or waits until its keys are free.
-    pub(super) fn exec_arrived(&mut self, from: usize, mut exec: Box<ExecLines>) {
+    pub(super) fn exec_arrived(&mut self, from: usize, exec: Box<ExecLines>) {
         if !self.shard.reservations.is_idle() {
-            let claim = self.shard.claim_of_exec(self.registry, &mut exec);
+            let lines = exec.lines.lines();
+            let claim = self.shard.claim_of_exec(self.registry, lines, exec.watcher);
             let reservations = &mut self.shard.reservations;
             if !reservations.admits(&claim.keys, claim.whole, claim.write) {
                 reservations.claim(claim, Claimant::Exec(from, exec));
@@ -363,11 +382,7 @@ impl Core {
         }
         self.end_exec_stats(exec.command, exec.ticks);
         if let Some(shown) = &exec.shown {
-            let (lines, _) = exec.lines.parts();
-            let mut first = 0;
-            for head in lines.heads.iter().filter(|_| !exec.broken) {
-                let line = lines.line(first, head.args as usize);
-                first += head.args as usize;
+            for (head, line) in exec.lines.lines().filter(|_| !exec.broken) {
                 self.show_line(exec.ticket, head, &line);
             }
             self.show_line(exec.ticket, &shown.head, &shown.line());

@@ -18,7 +18,7 @@ use crate::command::{
 };
 use crate::config::Config;
 use crate::keyspace::{Key, Keyspace, OwnedEntry};
-use crate::mesh::{Claim, ExecLines, Head, LentKey, OwnedLine};
+use crate::mesh::{Claim, Head, LentKey, OwnedLine};
 use crate::resp::{Line, Output, Proto, Reply};
 use crate::stats::CoreStats;
 
@@ -142,19 +142,20 @@ impl Shard {
     }
 
     /// What all lines of an EXEC would reserve together, with the keys that its client watches here.
-    pub fn claim_of_exec(&mut self, registry: &Registry, exec: &mut ExecLines) -> Claim {
+    pub fn claim_of_exec<'a>(
+        &mut self,
+        registry: &Registry,
+        lines: impl Iterator<Item = (&'a Head, Line<'a>)>,
+        watcher: Option<u64>,
+    ) -> Claim {
         let mut all = Claim::default();
-        let (lines, _) = exec.lines.parts();
-        let mut first = 0;
-        for head in lines.heads {
-            let line = lines.line(first, head.args as usize);
-            first += head.args as usize;
+        for (head, line) in lines {
             let claim = self.claim_of(registry, head.command, head.db as usize, &line);
             all.keys.extend(claim.keys);
             all.whole |= claim.whole;
             all.write |= claim.write;
         }
-        if let Some(client) = exec.watcher {
+        if let Some(client) = watcher {
             let hasher = *self.keyspace.hasher();
             let watched = self.watches.keys_of(client).iter();
             all.keys

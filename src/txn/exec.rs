@@ -146,7 +146,6 @@ impl Exec {
         let mut whole = false;
         let mut db = exec.exec.head.db as usize;
         for line in &mut exec.lines {
-            line.head.db = db as u16;
             let registered = registry.get(line.head.command);
             let command = registered.command;
             let first_key = exec.keys.len();
@@ -190,6 +189,7 @@ impl Exec {
                     Kind::Client
                 }
             };
+            line.head.db = db as u16;
             exec.plans.push(LinePlan {
                 kind,
                 keys: first_key..exec.keys.len(),
