@@ -12,6 +12,7 @@ mod protocol;
 mod pubsub;
 mod starting;
 mod tools;
+mod transactions;
 mod wire;
 
 /// The numbers of shards that the process tests run with.

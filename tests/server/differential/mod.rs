@@ -303,6 +303,11 @@ fn connections() {
 }
 
 #[test]
+fn transactions() {
+    compare(include_str!("transactions.txt"), DEBUG);
+}
+
+#[test]
 fn administration() {
     compare(include_str!("administration.txt"), DEBUG);
 }
