@@ -242,6 +242,9 @@ impl Core {
         session.stage(&out, 0..out.len());
         out.clear();
         self.exec_out = out;
+        if self.pubsub.has_outgoing() {
+            self.send_publications(Some(session));
+        }
     }
 
     /// Fetches the places of the first lines' keys.
