@@ -504,7 +504,11 @@ impl Core {
     /// Runs what the session has received and not run yet.
     pub(super) fn process_input(&mut self, session: &mut Session) {
         self.run_queued(session);
-        if !session.may_parse() || session.input.is_empty() {
+        if !session.may_parse() {
+            return;
+        }
+        if session.input.is_empty() {
+            session.lines_wait = false;
             return;
         }
         let mut input = std::mem::take(&mut session.input);

@@ -75,7 +75,9 @@ impl Core {
                     break;
                 }
                 Err(error) => {
-                    if session.client.close.is_none() {
+                    if !session.queued.is_empty() {
+                        session.broken = Some(error);
+                    } else if session.client.close.is_none() {
                         self.protocol_error(session, error);
                     }
                     at = input.len();
@@ -198,6 +200,10 @@ impl Core {
         }
         if session.client.close.is_some() {
             session.queued.clear();
+        } else if session.queued.is_empty()
+            && let Some(error) = session.broken.take()
+        {
+            self.protocol_error(session, error);
         }
     }
 

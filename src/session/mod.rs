@@ -35,7 +35,7 @@ pub use sessions::{SessionId, Sessions};
 
 use crate::command::{Client, Close, ReplyMode};
 use crate::mesh::{OwnedLine, Ticket};
-use crate::resp::{Output, Parser};
+use crate::resp::{Output, Parser, ProtocolError};
 
 /// Staged replies of which more than half are gone are moved together beyond this size.
 const STAGED_BYTES_COMPACT: usize = 1 << 20;
@@ -87,6 +87,8 @@ pub struct Session {
     watched: Option<Box<watch::Watched>>,
     /// Monitors are shown the EXEC that started last when it has run.
     shown_later: bool,
+    /// What follows the queued lines is no line: answered when they have run.
+    broken: Option<ProtocolError>,
     slots: VecDeque<Slot>,
     /// Number of the line in the first slot.
     first_line: u32,
@@ -122,6 +124,7 @@ impl Session {
             queue: None,
             watched: None,
             shown_later: false,
+            broken: None,
             slots: VecDeque::new(),
             first_line: 0,
             staged: Output::default(),

@@ -47,6 +47,8 @@ pub struct NodeOptions {
     pub delivery: Delivery,
     /// Messages that the queue from one core to another holds.
     pub link_messages_max: usize,
+    /// Bytes of one connection that arrive in one turn.
+    pub piece_bytes_max: usize,
     pub config: Config,
 }
 
@@ -56,6 +58,7 @@ impl Default for NodeOptions {
             shards: 1,
             delivery: Delivery::InOrder,
             link_messages_max: 1024,
+            piece_bytes_max: usize::MAX,
             config: Config::default(),
         }
     }
@@ -87,7 +90,6 @@ pub type ConnectionId = usize;
 struct SimulatedOs {
     clock_ns: Rc<Cell<u64>>,
     random: Cell<u64>,
-    shutdown: Rc<Cell<bool>>,
 }
 
 impl Os for SimulatedOs {
@@ -125,9 +127,7 @@ impl Os for SimulatedOs {
         self.clock_ns.get()
     }
     fn log_warning(&self, _text: &str) {}
-    fn shutdown(&self) {
-        self.shutdown.set(true);
-    }
+    fn shutdown(&self) {}
     fn random(&self) -> u64 {
         let mut state = self.random.get();
         let drawn = shardine::base::random::split_mix(&mut state);
@@ -154,10 +154,10 @@ pub struct Node {
     /// The queue from core `a` to core `b` at `a * (shards + 1) + b`.
     links: Vec<VecDeque<Message>>,
     link_messages_max: usize,
+    piece_bytes_max: usize,
     hasher: KeyHasher,
     connections: Vec<Connection>,
     clock_ns: Rc<Cell<u64>>,
-    shutdown: Rc<Cell<bool>>,
     random: Option<Random>,
     /// How likely each core gets the next turn; some are much slower than others.
     weights: Vec<u64>,
@@ -167,6 +167,8 @@ pub struct Node {
     pub steps: usize,
     /// How often a queue refused a message.
     pub refusals: usize,
+    /// How often an outbox was too full for further lines.
+    pub full_outboxes: usize,
     next_connection: u64,
 }
 
@@ -181,7 +183,6 @@ impl Node {
         let mut seeds = Random::new(seed ^ 0x5eed);
         let hasher = KeyHasher::from_seeds(std::array::from_fn(|_| seeds.next_u64()));
         let clock_ns = Rc::new(Cell::new(1_000_000_000));
-        let shutdown = Rc::new(Cell::new(false));
         let config = Arc::new(options.config);
         let facts = Arc::new(Facts {
             run_id: "5".repeat(40),
@@ -210,7 +211,6 @@ impl Node {
                     os: Box::new(SimulatedOs {
                         clock_ns: clock_ns.clone(),
                         random: Cell::new(seeds.next_u64()),
-                        shutdown: shutdown.clone(),
                     }),
                     ticks,
                 })
@@ -231,15 +231,16 @@ impl Node {
                 .map(|_| VecDeque::new())
                 .collect(),
             link_messages_max: options.link_messages_max,
+            piece_bytes_max: options.piece_bytes_max,
             hasher,
             connections: Vec::new(),
             clock_ns,
-            shutdown,
             random,
             weights,
             due: vec![true; shards + 1],
             steps: 0,
             refusals: 0,
+            full_outboxes: 0,
             next_connection: 1,
         }
     }
@@ -334,11 +335,6 @@ impl Node {
         self.due[connection.core] = true;
     }
 
-    /// SHUTDOWN was called.
-    pub fn shutdown_asked(&self) -> bool {
-        self.shutdown.get()
-    }
-
     /// Keys of a database, on all shards.
     pub fn keys_count(&mut self, db: usize) -> usize {
         self.cores
@@ -378,7 +374,7 @@ impl Node {
     }
 
     /// Something waits to arrive, to be sent or to be run.
-    fn is_busy(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         self.due.iter().any(|due| *due)
             || self.links.iter().any(|link| !link.is_empty())
             || self
@@ -475,6 +471,7 @@ impl Node {
             Err(message)
         });
         self.refusals += usize::from(!all_gone);
+        self.full_outboxes += usize::from(outbox.is_full());
         // A session that waited for room in the outbox looks at it in the next turn.
         self.due[index] = true;
     }
@@ -487,7 +484,7 @@ impl Node {
                 continue;
             }
             let waiting = connection.input.len() - connection.delivered;
-            let most = Node::some_of(&mut self.random, waiting);
+            let most = Node::some_of(&mut self.random, waiting.min(self.piece_bytes_max));
             let core = &mut self.cores[index];
             let mut end = connection.delivered + most;
             // The transport may read a large argument straight into its place.
