@@ -435,6 +435,7 @@ fn keys_of<'a>(registry: &Registry, line: Line<'a>) -> Result<(Line<'a>, Vec<Key
     {
         return Err(Fault::text("ERR Invalid arguments specified for command"));
     }
+    keys.retain(|key| key.flags & key_flag::NOT_KEY == 0);
     Ok((inner, keys))
 }
 

@@ -146,6 +146,7 @@ pub const TABLE: &[Command] = &[
         group: Group::Generic,
         summary: "Moves a key to another database.",
         syntax: "key db",
+        other_db: Some(move_destination),
         ..Command::new(
             "move",
             3,
@@ -304,6 +305,12 @@ fn copy(cx: &mut Cx<'_>) -> Done {
     cx.wrote_in(to_db, destination.bytes, "copy_to", class::GENERIC);
     cx.reply.int(1);
     Ok(())
+}
+
+/// The database that MOVE moves to: its line must not run while a transaction holds the key there.
+fn move_destination(line: &Line<'_>) -> Option<usize> {
+    let db = line.args().nth(2)?;
+    usize::try_from(parse_i64(db)?).ok()
 }
 
 fn move_(cx: &mut Cx<'_>) -> Done {

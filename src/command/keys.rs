@@ -134,6 +134,7 @@ impl Command {
     /// handler is run on any shard and answers with its own error.
     pub fn find_keys(&self, line: &Line<'_>, keys: &mut Vec<KeyRef>) -> bool {
         let len = line.len();
+        let before = keys.len();
         for spec in self.keys {
             let begin = match spec.begin {
                 Begin::Index(index) => index,
@@ -180,6 +181,15 @@ impl Command {
                 keys.push(KeyRef { arg, flags, db });
                 arg += step;
             }
+        }
+        if let (Some(other_db), Some(&key)) = (self.other_db, keys.get(before))
+            && let Some(db) = other_db(line)
+        {
+            keys.push(KeyRef {
+                flags: key_flag::NOT_KEY,
+                db: Some(db),
+                ..key
+            });
         }
         true
     }

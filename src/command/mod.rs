@@ -234,6 +234,8 @@ pub struct Command {
     pub categories: u32,
     /// Where the keys are.
     pub keys: &'static [KeySpec],
+    /// Another database in which the line touches its first key. Reserved with the keys, and told to nobody.
+    pub other_db: Option<fn(&crate::resp::Line<'_>) -> Option<usize>>,
     /// The documentation group.
     pub group: Group,
     /// The version of Redis that brought it.
@@ -265,6 +267,7 @@ impl Command {
             flags,
             categories: 0,
             keys: &[],
+            other_db: None,
             group: Group::Generic,
             since: "1.0.0",
             deprecated: None,

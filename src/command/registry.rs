@@ -123,10 +123,12 @@ impl Registry {
     fn add(&mut self, command: &'static Command, parent: Option<CommandId>) -> CommandId {
         use super::{Begin, Find};
         let only_key = match command.keys {
-            [spec] if spec.db.is_none() => match (spec.begin, spec.find) {
-                (Begin::Index(index), Find::Range { last: 0, .. }) => Some(index),
-                _ => None,
-            },
+            [spec] if spec.db.is_none() && command.other_db.is_none() => {
+                match (spec.begin, spec.find) {
+                    (Begin::Index(index), Find::Range { last: 0, .. }) => Some(index),
+                    _ => None,
+                }
+            }
             _ => None,
         };
         self.all.push(Registered {
