@@ -2,7 +2,12 @@
 //!
 //! A failing run prints its seed; `SEED=` replays it. `SHARDINE_SIM_SEEDS=` tries more of them.
 
+mod clients;
+mod fuzz;
+mod lines;
+mod model;
 pub mod node;
+mod order;
 mod sessions;
 
 /// Runs `test` with every seed of a run: `SEED` alone, or `SHARDINE_SIM_SEEDS` of them, or `usual` ones.
