@@ -312,6 +312,11 @@ impl Core {
                 .all(|session| session.is_drained() && session.out.is_empty())
     }
 
+    /// Some client watches keys of the own shard, or has not heard yet that its watch is broken.
+    pub fn is_watched(&self) -> bool {
+        !self.shard.watches.is_empty()
+    }
+
     /// The connection is gone. What its lines began is finished all the same; nobody hears of it.
     pub fn close(&mut self, id: SessionId) -> Option<Box<Session>> {
         let mut session = self.sessions.close(id)?;

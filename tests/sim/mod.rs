@@ -9,6 +9,7 @@ mod model;
 pub mod node;
 mod order;
 mod sessions;
+mod transactions;
 
 /// Runs `test` with every seed of a run: `SEED` alone, or `SHARDINE_SIM_SEEDS` of them, or `usual` ones.
 fn with_seeds(usual: u64, mut test: impl FnMut(u64)) {

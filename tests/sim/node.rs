@@ -360,6 +360,13 @@ impl Node {
         assert!(self.links.iter().all(VecDeque::is_empty));
     }
 
+    /// No shard keeps a watch.
+    pub fn assert_unwatched(&self) {
+        for (index, core) in self.cores.iter().enumerate() {
+            assert!(!core.is_watched(), "somebody watches keys of core {index}");
+        }
+    }
+
     /// Steps until everything sent has arrived and nobody has anything left to do.
     #[track_caller]
     pub fn settle(&mut self) {
