@@ -251,6 +251,15 @@ impl Plan {
 pub(super) fn listen(config: &Config) -> Result<Vec<Listener>, BootError> {
     let backlog = config.tcp_backlog as u32;
     let mut listeners = Vec::new();
+    // First, so that whoever reaches the port finds the socket file too.
+    if !config.unixsocket.is_empty() {
+        let mode = (config.unixsocketperm != 0).then_some(config.unixsocketperm);
+        listeners.push(Listener::unix(
+            Path::new(&config.unixsocket),
+            mode,
+            backlog,
+        )?);
+    }
     if config.port != 0 {
         for bind in &config.bind {
             let (optional, name) = match bind.strip_prefix('-') {
@@ -265,14 +274,6 @@ pub(super) fn listen(config: &Config) -> Result<Vec<Listener>, BootError> {
                 }
             }
         }
-    }
-    if !config.unixsocket.is_empty() {
-        let mode = (config.unixsocketperm != 0).then_some(config.unixsocketperm);
-        listeners.push(Listener::unix(
-            Path::new(&config.unixsocket),
-            mode,
-            backlog,
-        )?);
     }
     if listeners.is_empty() {
         return Err(BootError::Config(
