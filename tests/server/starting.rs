@@ -305,6 +305,8 @@ fn the_log_says_what_started() {
     }
     let server = Server::start(&["--shards", "2"]);
     let port = server.port.to_string();
+    // A core that answers started after the log was written.
+    assert_eq!(server.wire().run("PING"), Value::Simple("PONG".into()));
     let log = server.log();
     for word in [env!("CARGO_PKG_VERSION"), &port, "shard", "kernel"] {
         assert!(log.to_lowercase().contains(word), "{word} in\n{log}");
