@@ -15,7 +15,8 @@
 //! Invariants:
 //! - No byte is looked at twice, however the input is cut into pieces, but for the header of the next argument.
 //! - The result does not depend on where the input was cut.
-//! - A parser between two lines owns no memory, and memory grows with what arrived, not with what was announced.
+//! - A parser between two lines owns no memory. A large argument gets room for its announced length only when its first
+//!   64 KiB have arrived, and pages that nothing arrived in are not resident.
 //! - Lines, limits and error texts are those of Redis 7.2. One difference: where Redis waits for more input because
 //!   a zero byte hides the line end from it, this parser sees the line end.
 

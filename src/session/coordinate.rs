@@ -3,7 +3,7 @@
 use super::{Blocked, Core, Session};
 use crate::command::{CommandId, Effects};
 use crate::keyspace::OwnedEntry;
-use crate::mesh::{Head, LentKey, Message, OwnedLine, TxnId};
+use crate::mesh::{Claim, Head, LentKey, Message, OwnedLine, TxnId};
 use crate::resp::{Line, Output, Proto};
 use crate::txn::Txn;
 
@@ -36,15 +36,20 @@ impl Core {
             self.planner.keys(),
             self.place.count,
         );
-        let number = self.next_txn;
-        self.next_txn += 1;
-        self.txns.insert(number, txn);
-        let txn = TxnId {
-            core: self.place.index as u16,
-            number,
-        };
-        self.send(self.orderer, Message::Order(txn, claims));
+        let id = self.order(claims);
+        self.txns.insert(id.number, txn);
         true
+    }
+
+    /// Asks the orderer for the place of a new transaction that needs `claims`, and names it.
+    pub(super) fn order(&mut self, claims: Vec<(u16, Claim)>) -> TxnId {
+        let id = TxnId {
+            core: self.place.index as u16,
+            number: self.next_txn,
+        };
+        self.next_txn += 1;
+        self.send(self.orderer, Message::Order(id, claims));
+        id
     }
 
     fn txn(&mut self, id: TxnId) -> &mut Txn {

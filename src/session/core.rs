@@ -17,9 +17,7 @@ use crate::command::cx::expired_writes;
 use crate::command::{Client, Close, Effects, Node, Now, Os, Place, Registry, Switches};
 use crate::config::Config;
 use crate::keyspace::{KeyHasher, Keyspace};
-use crate::mesh::{
-    Batch, Head, Message, OUTBOX_MESSAGES_MAX, Outbox, OwnedLine, REPLIED_LATER, Ticket, TxnId,
-};
+use crate::mesh::{Batch, Head, Message, Outbox, OwnedLine, REPLIED_LATER, Ticket, TxnId};
 use crate::pubsub::{Subscriber, Tables};
 use crate::resp::{Limits, Line, Output};
 use crate::shard::reserve::{ClaimId, Claimant};
@@ -801,10 +799,5 @@ impl Core {
             self.trims_left -= 1;
             self.os.trim_memory();
         }
-    }
-
-    /// Everything was sent; a core with this many messages left over takes no more lines.
-    pub fn outbox_messages_max() -> usize {
-        OUTBOX_MESSAGES_MAX
     }
 }

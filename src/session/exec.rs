@@ -47,14 +47,8 @@ impl Core {
         };
         let databases = self.config.databases;
         let (exec, claims) = Exec::new(start, self.registry, &mut self.planner, databases);
-        let number = self.next_txn;
-        self.next_txn += 1;
-        self.execs.insert(number, exec);
-        let txn = TxnId {
-            core: self.place.index as u16,
-            number,
-        };
-        self.send(self.orderer, Message::Order(txn, claims));
+        let id = self.order(claims);
+        self.execs.insert(id.number, exec);
         true
     }
 
