@@ -16,6 +16,13 @@ const GROUPS: &[(Group, &str)] = &[
     (Group::String, "Strings"),
     (Group::Bitmap, "Bitmaps"),
     (Group::Transactions, "Transactions"),
+    (Group::List, "Lists"),
+    (Group::Hash, "Hashes"),
+    (Group::Set, "Sets"),
+    (Group::SortedSet, "Sorted sets"),
+    (Group::Stream, "Streams"),
+    (Group::HyperLogLog, "HyperLogLogs"),
+    (Group::Geo, "Geospatial"),
     (Group::Pubsub, "Publish and subscribe"),
     (Group::Server, "Server"),
 ];

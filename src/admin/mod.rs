@@ -21,8 +21,9 @@ mod testnode;
 use std::sync::OnceLock;
 
 use crate::command::{
-    Command, Registry, bitmap, client_command, connection, database, expire, generic, object,
-    pubsub, scan, string, transaction,
+    Command, Registry, bitmap, client_command, connection, database, dump, expire, generic, geo,
+    hash, hyperloglog, list, object, pubsub, scan, set, sort, sorted_set, stream, string,
+    transaction,
 };
 
 /// The tables of all families: the one place that knows which there are.
@@ -34,16 +35,25 @@ pub const TABLES: &[&[Command]] = &[
     connection::TABLE,
     database::TABLE,
     debug::TABLE,
+    dump::TABLE,
     expire::TABLE,
     generic::TABLE,
+    geo::TABLE,
+    hash::TABLE,
+    hyperloglog::TABLE,
     info::TABLE,
     latency::TABLE,
+    list::TABLE,
     memory::TABLE,
     object::TABLE,
     pubsub::TABLE,
     scan::TABLE,
     server::TABLE,
+    set::TABLE,
     slow_log::TABLE,
+    sort::TABLE,
+    sorted_set::TABLE,
+    stream::TABLE,
     string::TABLE,
     transaction::TABLE,
 ];

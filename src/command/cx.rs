@@ -20,10 +20,20 @@ pub mod class {
     pub const GENERIC: u32 = 1 << 2;
     /// `$`: strings.
     pub const STRING: u32 = 1 << 3;
+    /// `l`: lists.
+    pub const LIST: u32 = 1 << 4;
+    /// `s`: sets.
+    pub const SET: u32 = 1 << 5;
+    /// `h`: hashes.
+    pub const HASH: u32 = 1 << 6;
+    /// `z`: sorted sets.
+    pub const SORTED_SET: u32 = 1 << 7;
     /// `x`: a key expired.
     pub const EXPIRED: u32 = 1 << 8;
     /// `e`: a key was evicted.
     pub const EVICTED: u32 = 1 << 9;
+    /// `t`: streams.
+    pub const STREAM: u32 = 1 << 10;
     /// `m`: a read missed.
     pub const KEY_MISS: u32 = 1 << 11;
     /// `n`: a key was created.

@@ -6,6 +6,7 @@
 //!
 //! Invariant: a key whose time has passed is in no digest, whether it is still in memory or not.
 
+use super::digest::{Digest, add, mix, mix_value};
 use super::object::reference_count;
 use super::{
     ClientCx, Command, Cx, Done, Fault, Flow, Group, KeySpec, Merge, Run, Spread, Where, class,
@@ -13,7 +14,6 @@ use super::{
 };
 use crate::base::glob;
 use crate::base::number::{parse_i64, push_u64};
-use crate::base::sha1;
 use crate::keyspace::{Entry, Key, Keyspace, NewExpiry, NewString, shard_of};
 use crate::resp::Line;
 
@@ -139,37 +139,6 @@ fn serialized_bytes(entry: &Entry) -> usize {
         _ => 9,
     };
     length_bytes + text.len()
-}
-
-/// A SHA1 that digests are added to.
-type Digest = [u8; 20];
-
-/// Adds the SHA1 of `bytes` to `digest`, without regard to order.
-fn add(digest: &mut Digest, bytes: &[u8]) {
-    for (sum, byte) in digest.iter_mut().zip(sha1(bytes)) {
-        *sum ^= byte;
-    }
-}
-
-/// Adds `bytes` to `digest` so that the order of such additions matters.
-fn mix(digest: &mut Digest, bytes: &[u8]) {
-    add(digest, bytes);
-    *digest = sha1(digest);
-}
-
-/// The number that Redis gives the type of strings.
-const STRING_TYPE: u32 = 0;
-
-/// Mixes an entry's value and expiry, but not its key, into `digest`.
-fn mix_value(digest: &mut Digest, entry: &Entry) {
-    let mut digits = itoa::Buffer::new();
-    if let Ok(view) = entry.string() {
-        mix(digest, &STRING_TYPE.to_be_bytes());
-        mix(digest, view.with_bytes(&mut digits));
-    }
-    if entry.expiry().is_some() {
-        add(digest, b"!!expire!!");
-    }
 }
 
 fn hex(digest: &Digest) -> String {

@@ -201,7 +201,7 @@ fn touch(cx: &mut Cx<'_>) -> Done {
 fn type_(cx: &mut Cx<'_>) -> Done {
     let key = cx.key(1);
     let name = match cx.keyspace.read_untouched(cx.db, key) {
-        Some(entry) => entry.type_name(),
+        Some(entry) => entry.type_().name(),
         None => {
             missed(cx, key);
             "none"

@@ -23,16 +23,26 @@ pub mod cx;
 pub mod database;
 pub mod debug_keys;
 mod describe;
+pub mod digest;
+pub mod dump;
 pub mod expire;
 mod fault;
 pub mod generic;
+pub mod geo;
+pub mod hash;
 mod help;
+pub mod hyperloglog;
 mod keys;
+pub mod list;
 pub mod object;
 mod protect;
 pub mod pubsub;
 mod registry;
 pub mod scan;
+pub mod set;
+pub mod sort;
+pub mod sorted_set;
+pub mod stream;
 pub mod string;
 pub mod syntax;
 #[cfg(test)]
@@ -161,6 +171,20 @@ pub enum Group {
     Transactions,
     /// Publish and subscribe.
     Pubsub,
+    /// List commands.
+    List,
+    /// Hash commands.
+    Hash,
+    /// Set commands.
+    Set,
+    /// Sorted set commands.
+    SortedSet,
+    /// Stream commands.
+    Stream,
+    /// HyperLogLog commands.
+    HyperLogLog,
+    /// Geospatial commands.
+    Geo,
 }
 
 impl Group {
@@ -174,6 +198,13 @@ impl Group {
             Group::Server => "server",
             Group::Transactions => "transactions",
             Group::Pubsub => "pubsub",
+            Group::List => "list",
+            Group::Hash => "hash",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Stream => "stream",
+            Group::HyperLogLog => "hyperloglog",
+            Group::Geo => "geo",
         }
     }
 }

@@ -202,7 +202,7 @@ fn scan(cx: &mut Cx<'_>) -> Done {
         .scan(cx.db, position, options.count, &mut |entry| {
             let right_type = options
                 .type_name
-                .is_none_or(|name| name.eq_ignore_ascii_case(entry.type_name().as_bytes()));
+                .is_none_or(|name| name.eq_ignore_ascii_case(entry.type_().name().as_bytes()));
             if right_type && options.pattern.matches(entry.key()) {
                 found.extend_from_slice(entry.key());
                 ends.push(found.len());

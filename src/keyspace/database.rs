@@ -82,6 +82,16 @@ impl Database {
         result
     }
 
+    /// Changes what the entry holds outside its block, and nothing else of it.
+    #[inline]
+    pub(super) fn edit<R>(&mut self, place: Place, edit: impl FnOnce(&mut Entry) -> R) -> R {
+        let entry = self.table.entry_mut(place);
+        let before = entry.outside_bytes();
+        let result = edit(entry);
+        self.totals.entry_bytes = self.totals.entry_bytes - before + entry.outside_bytes();
+        result
+    }
+
     /// Bytes of the table and its entries.
     pub(super) fn memory_bytes(&self) -> usize {
         self.table.memory_bytes() + self.totals.entry_bytes

@@ -8,12 +8,9 @@ use crate::structures::table::Table;
 use super::Keyspace;
 use super::database::Database;
 
-/// A value with more bytes outside its entry than this is freed in a slice and not where it is deleted: giving
-/// its pages back takes longer than a command should.
-const LARGE_BYTES_MIN: usize = 256 * 1024;
-
-/// Freeing this many bytes of a large value costs about as much as freeing a small entry.
-const LARGE_BYTES_PER_UNIT: usize = 8 * 1024;
+/// A value that takes more effort to free than this is freed in slices and not where it is deleted: that takes longer than
+/// a command should.
+const EFFORT_AT_ONCE_MAX: usize = 32;
 
 /// Keys handed to [`Keyspace::free_slice`].
 #[derive(Default)]
@@ -32,7 +29,7 @@ impl Garbage {
     /// Drops an entry, later if it is large.
     #[inline]
     pub(super) fn drop_entry(&mut self, entry: Entry) {
-        if entry.outside_bytes() > LARGE_BYTES_MIN {
+        if entry.free_effort() > EFFORT_AT_ONCE_MAX {
             self.entry_bytes += entry.memory_bytes();
             self.entries.push_back(entry);
         }
@@ -40,6 +37,7 @@ impl Garbage {
 
     /// Drops a large string that was replaced, later if it is very large.
     pub(super) fn drop_big(&mut self, string: BigString) {
+        const LARGE_BYTES_MIN: usize = 256 * 1024;
         if string.allocated_bytes() > LARGE_BYTES_MIN {
             self.drop_entry(Entry::from_big(b"", string, None, 0));
         }
@@ -60,10 +58,18 @@ impl Keyspace {
         let garbage = &mut self.garbage;
         let mut left = budget;
         while left > 0
-            && let Some(entry) = garbage.entries.pop_front()
+            && let Some(entry) = garbage.entries.front_mut()
         {
-            garbage.entry_bytes -= entry.memory_bytes();
-            left = left.saturating_sub(1 + entry.outside_bytes() / LARGE_BYTES_PER_UNIT);
+            let bytes = entry.memory_bytes();
+            let freed = entry.free_some(left);
+            left = left.saturating_sub(freed.max(1));
+            if freed > 0 {
+                garbage.entry_bytes -= bytes - entry.memory_bytes();
+                continue;
+            }
+            garbage.entry_bytes -= bytes;
+            left = left.saturating_sub(entry.free_effort());
+            garbage.entries.pop_front();
         }
         while left > 0
             && let Some(table) = garbage.tables.front_mut()

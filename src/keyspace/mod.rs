@@ -14,13 +14,15 @@
 //! |---|---|
 //! | `hasher` | hash of a key, its shard |
 //! | `database` | a table and its sums |
-//! | `strings` | values: set, edit |
+//! | `strings` | string values: set, edit |
+//! | `collections` | the other values: read, edit |
 //! | `expiry` | expiry of one key, active expiry |
 //! | `walk` | scan, random, all |
 //! | `garbage` | what was detached and is freed in slices |
 //! | `access` | LRU and LFU |
 
 mod access;
+mod collections;
 mod database;
 mod expiry;
 mod garbage;
@@ -33,7 +35,7 @@ pub use expiry::{ExpiryPolicy, Progress};
 pub use hasher::{Key, KeyHasher, shard_of, tag_of};
 pub use strings::{NewExpiry, NewString, StringBuf};
 
-pub use crate::structures::entry::{Entry, StringView, WrongType};
+pub use crate::structures::entry::{Collection, Entry, StringView, Type, ValueView, WrongType};
 
 use access::AccessClock;
 use database::Database;

@@ -167,6 +167,8 @@ impl Keyspace {
         database.change(place, |entry| {
             if let Some(old) = entry.take_big() {
                 garbage.drop_big(old);
+            } else if let Some(old) = entry.take_collection() {
+                garbage.drop_entry(old);
             }
             match expiry {
                 NewExpiry::Clear => entry.set_expiry(None),

@@ -1,5 +1,11 @@
-//! Data structures that know nothing of commands: the keyspace table, its entries and, later, the collections.
+//! Data structures that know nothing of commands: the keyspace table, its entries and the collections.
 
 pub mod entry;
+pub mod hash;
+pub mod list;
+pub mod listpack;
 mod prefetch;
+pub mod set;
+pub mod sorted_set;
+pub mod stream;
 pub mod table;

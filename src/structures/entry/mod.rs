@@ -6,9 +6,9 @@
 //! ```text
 //!   word    | mark 16 | address 48 |        the mark belongs to the table, see `table`
 //!
-//!   block   | header 8 | expiry 8? | key length 8? | value word 8/40? | key bytes | inline value bytes |
+//!   block   | header 8 | expiry 8? | key length 8? | value word 0..40 | key bytes | inline value bytes |
 //!
-//!   header  bits  0..3   kind: inline string, integer, big string; room for a boxed object
+//!   header  bits  0..3   kind: inline string, integer, big string, or one of the five collections
 //!                 3      an expiry follows (i64, milliseconds since 1970)
 //!                 4      raw: the string was modified in place, OBJECT ENCODING says so
 //!                 5      kept free for the version bit of a snapshot
@@ -24,13 +24,21 @@
 //! - The value word is eight-byte aligned: all that precedes it comes in eights.
 //! - An address fits 48 bits, which holds for user space on x86-64 and AArch64 and is asserted at allocation, with the alignment.
 
+mod collection;
 mod string;
 
+pub use collection::{Collection, Type, ValueView};
 pub use string::{BigString, StringView, WrongType, canonical_integer};
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};
 
+use super::hash::Hash;
+use super::list::List;
+use super::set::Set;
+use super::sorted_set::SortedSet;
+use super::stream::Stream;
+use collection::with_collection;
 use string::Value;
 
 /// A string longer than this is kept outside the entry's block as a reference-counted one.
@@ -59,7 +67,14 @@ const LENGTH_MASK: u64 = 0xFFFF;
 
 const _: () = assert!(INLINE_VALUE_BYTES_MAX <= LENGTH_MASK as usize);
 const _: () = assert!(size_of::<Option<Entry>>() == 8);
-const _: () = assert!(size_of::<BigString>().is_multiple_of(8) && align_of::<BigString>() <= 8);
+const _: () = assert!(fits_the_word::<BigString>() && fits_the_word::<List>());
+const _: () = assert!(fits_the_word::<Hash>() && fits_the_word::<Set>());
+const _: () = assert!(fits_the_word::<SortedSet>() && fits_the_word::<Stream>());
+
+/// A value of this type can lie in the value word of a block.
+const fn fits_the_word<T>() -> bool {
+    size_of::<T>().is_multiple_of(8) && size_of::<T>() <= 40 && align_of::<T>() <= 8
+}
 
 /// What kind of value an entry holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +82,11 @@ enum Kind {
     Inline = 0,
     Integer = 1,
     Big = 2,
+    List = 3,
+    Hash = 4,
+    Set = 5,
+    SortedSet = 6,
+    Stream = 7,
 }
 
 impl Kind {
@@ -77,6 +97,11 @@ impl Kind {
             Kind::Inline => 0,
             Kind::Integer => 8,
             Kind::Big => size_of::<BigString>(),
+            Kind::List => size_of::<List>(),
+            Kind::Hash => size_of::<Hash>(),
+            Kind::Set => size_of::<Set>(),
+            Kind::SortedSet => size_of::<SortedSet>(),
+            Kind::Stream => size_of::<Stream>(),
         }
     }
 }
@@ -97,7 +122,7 @@ pub fn allocated(bytes: usize) -> usize {
 #[repr(transparent)]
 pub struct Entry(NonNull<u8>);
 
-// SAFETY: an entry owns its block alone, and all that lies in it (bytes, integers, `Bytes`) is `Send`.
+// SAFETY: an entry owns its block alone, and all that lies in it (bytes, integers, `Bytes`, collections) is `Send`.
 unsafe impl Send for Entry {}
 
 impl Entry {
@@ -124,14 +149,27 @@ impl Entry {
         Entry::new(key, Value::Integer(integer), expiry, access)
     }
 
-    /// The same value, expiry and access clock under another key. A big string is shared, not copied.
+    /// The same value, expiry and access clock under another key. A big string is shared, a collection copied.
     pub fn with_key(&self, key: &[u8]) -> Entry {
-        let value = match self.view() {
-            StringView::Int(integer) => Value::Integer(integer),
-            StringView::Bytes(bytes) => Value::Inline(bytes),
-            StringView::Shared(_) => Value::Big(self.big().clone()),
+        let (expiry, access) = (self.expiry(), self.access());
+        let mut entry = match self.value() {
+            ValueView::String(StringView::Int(integer)) => {
+                Entry::from_integer(key, integer, expiry, access)
+            }
+            ValueView::String(StringView::Bytes(bytes)) => {
+                Entry::new(key, Value::Inline(bytes), expiry, access)
+            }
+            ValueView::String(StringView::Shared(_)) => {
+                Entry::new(key, Value::Big(self.big().clone()), expiry, access)
+            }
+            ValueView::List(list) => Entry::from_collection(key, list.clone(), expiry, access),
+            ValueView::Hash(hash) => Entry::from_collection(key, hash.clone(), expiry, access),
+            ValueView::Set(set) => Entry::from_collection(key, set.clone(), expiry, access),
+            ValueView::SortedSet(set) => Entry::from_collection(key, set.clone(), expiry, access),
+            ValueView::Stream(stream) => {
+                Entry::from_collection(key, stream.clone(), expiry, access)
+            }
         };
-        let mut entry = Entry::new(key, value, self.expiry(), self.access());
         if self.is_raw() {
             entry.update_header(|header| header | RAW);
         }
@@ -254,11 +292,7 @@ impl Entry {
     /// Memory of the entry in bytes: its block, and the string outside it.
     #[inline]
     pub fn memory_bytes(&self) -> usize {
-        let block = allocated(self.shape().length());
-        match self.kind() {
-            Kind::Big => block + self.big().allocated_bytes(),
-            Kind::Inline | Kind::Integer => block,
-        }
+        allocated(self.shape().length()) + self.outside_bytes()
     }
 
     /// Bytes outside the entry's own block.
@@ -267,6 +301,7 @@ impl Entry {
         match self.kind() {
             Kind::Big => self.big().allocated_bytes(),
             Kind::Inline | Kind::Integer => 0,
+            _ => with_collection!(self, |collection| collection.memory_bytes()),
         }
     }
 
@@ -355,12 +390,10 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let length = self.shape().length();
-        // SAFETY: the entry owns the block, which was allocated with this layout (invariant of the length), and its big
-        // string, which is dropped once, here.
+        // SAFETY: the entry owns the block, which was allocated with this layout (invariant of the length), and its value,
+        // which is dropped once, here.
         unsafe {
-            if self.kind() == Kind::Big {
-                ptr::drop_in_place(self.big_mut());
-            }
+            self.drop_outside();
             dealloc(self.block(), layout(length));
         }
     }
@@ -423,7 +456,11 @@ fn kind_of(header: u64) -> Kind {
         0 => Kind::Inline,
         1 => Kind::Integer,
         2 => Kind::Big,
-        other => unreachable!("entry of kind {other}"),
+        3 => Kind::List,
+        4 => Kind::Hash,
+        5 => Kind::Set,
+        6 => Kind::SortedSet,
+        _ => Kind::Stream,
     }
 }
 
@@ -467,6 +504,7 @@ unsafe fn write_value(block: *mut u8, shape: Shape, value: Value<'_>) {
                 .add(shape.word_offset())
                 .cast::<BigString>()
                 .write(string),
+            Value::Collection(_) => {}
         }
     }
 }

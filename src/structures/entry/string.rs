@@ -4,6 +4,7 @@ use std::ptr;
 
 use bytes::{Bytes, BytesMut};
 
+use super::collection::{Collection as _, with_collection};
 use super::{
     EMBSTR_BYTES_MAX, Entry, HAS_EXPIRY, INLINE_VALUE_BYTES_MAX, KIND_MASK, Kind, LENGTH_MASK, RAW,
     Shape, VALUE_LENGTH_SHIFT, write_value,
@@ -67,6 +68,8 @@ pub(super) enum Value<'a> {
     Inline(&'a [u8]),
     Integer(i64),
     Big(BigString),
+    /// Room for a collection of this kind, which whoever asked for it moves in.
+    Collection(Kind),
 }
 
 impl Value<'_> {
@@ -75,13 +78,14 @@ impl Value<'_> {
             Value::Inline(_) => Kind::Inline,
             Value::Integer(_) => Kind::Integer,
             Value::Big(_) => Kind::Big,
+            Value::Collection(kind) => *kind,
         }
     }
 
     pub(super) fn inline_length(&self) -> usize {
         match self {
             Value::Inline(bytes) => bytes.len(),
-            Value::Integer(_) | Value::Big(_) => 0,
+            _ => 0,
         }
     }
 }
@@ -159,13 +163,8 @@ impl Entry {
     /// The string, or [`WrongType`] for a value that is none.
     #[inline]
     pub fn string(&self) -> Result<StringView<'_>, WrongType> {
-        Ok(self.view())
-    }
-
-    #[inline]
-    pub(super) fn view(&self) -> StringView<'_> {
         let shape = self.shape();
-        match self.kind() {
+        Ok(match self.kind() {
             // SAFETY: the block of an inline string holds `inline_length` initialised bytes at that offset.
             Kind::Inline => StringView::Bytes(unsafe {
                 std::slice::from_raw_parts(
@@ -178,24 +177,19 @@ impl Entry {
                 self.block().add(shape.word_offset()).cast::<i64>().read()
             }),
             Kind::Big => StringView::Shared(self.big().bytes()),
-        }
-    }
-
-    /// The type's name, as TYPE says it.
-    pub fn type_name(&self) -> &'static str {
-        match self.kind() {
-            Kind::Inline | Kind::Integer | Kind::Big => "string",
-        }
+            _ => return Err(WrongType),
+        })
     }
 
     /// The encoding's name, as OBJECT ENCODING says it.
     pub fn encoding(&self) -> &'static str {
-        match self.view() {
-            StringView::Int(_) => "int",
-            StringView::Bytes(bytes) if bytes.len() <= EMBSTR_BYTES_MAX && !self.is_raw() => {
+        match self.string() {
+            Ok(StringView::Int(_)) => "int",
+            Ok(StringView::Bytes(bytes)) if bytes.len() <= EMBSTR_BYTES_MAX && !self.is_raw() => {
                 "embstr"
             }
-            StringView::Bytes(_) | StringView::Shared(_) => "raw",
+            Ok(StringView::Bytes(_) | StringView::Shared(_)) => "raw",
+            Err(WrongType) => with_collection!(self, |collection| collection.encoding()),
         }
     }
 
@@ -268,9 +262,10 @@ impl Entry {
             header |= RAW;
         }
         let new = Shape { header, ..old };
-        drop(self.take_big());
+        // SAFETY: the value is not looked at again: the new one is written over it below.
+        unsafe { self.drop_outside() };
         let target = self.target(new.length());
-        // SAFETY: the old big string was dropped and the empty one left in its place owns nothing. The target is this block or
+        // SAFETY: what the old value owned was dropped. The target is this block or
         // a fresh one of the new length. What precedes the value word has the same place in both shapes; the
         // key moves by the difference of the value words, and is moved before the new value is written over its old
         // place. The value's bytes lie outside the block: they are borrowed while `self` is borrowed mutably.

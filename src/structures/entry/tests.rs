@@ -116,7 +116,7 @@ fn encodings_are_named_as_redis_names_them() {
     entry.set_bytes(b"v");
     assert_eq!(entry.encoding(), "embstr");
     entry.set_integer(3);
-    assert_eq!((entry.encoding(), entry.type_name()), ("int", "string"));
+    assert_eq!((entry.encoding(), entry.type_().name()), ("int", "string"));
 }
 
 #[test]

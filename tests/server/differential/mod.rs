@@ -293,6 +293,56 @@ fn keys() {
 }
 
 #[test]
+fn lists() {
+    compare(include_str!("lists.txt"), DEBUG);
+}
+
+#[test]
+fn hashes() {
+    compare(include_str!("hashes.txt"), DEBUG);
+}
+
+#[test]
+fn sets() {
+    compare(include_str!("sets.txt"), DEBUG);
+}
+
+#[test]
+fn sorted_sets() {
+    compare(include_str!("sorted_sets.txt"), DEBUG);
+}
+
+#[test]
+fn streams() {
+    compare(include_str!("streams.txt"), DEBUG);
+}
+
+#[test]
+fn hyperloglogs() {
+    compare(include_str!("hyperloglogs.txt"), DEBUG);
+}
+
+#[test]
+fn places() {
+    compare(include_str!("places.txt"), DEBUG);
+}
+
+#[test]
+fn sorting() {
+    compare(include_str!("sorting.txt"), DEBUG);
+}
+
+#[test]
+fn dumps() {
+    compare(include_str!("dumps.txt"), DEBUG);
+}
+
+#[test]
+fn blocking() {
+    compare(include_str!("blocking.txt"), DEBUG);
+}
+
+#[test]
 fn expiry() {
     compare(include_str!("expiry.txt"), DEBUG);
 }

@@ -1,0 +1,1 @@
+//! A listpack: small elements one behind the other in one allocation.
