@@ -27,6 +27,7 @@ pub use outbox::{OUTBOX_MESSAGES_MAX, Outbox};
 
 use crate::command::{Effects, Part, cx::VisitPart};
 use crate::keyspace::OwnedEntry;
+pub use crate::log::TxnId;
 use crate::pubsub::{Kind, Publication};
 use crate::resp::Output;
 
@@ -39,15 +40,6 @@ pub struct Ticket {
     pub generation: u32,
     /// The line's number in its session; it wraps around.
     pub line: u32,
-}
-
-/// A transaction: the core that coordinates it, and its number there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TxnId {
-    /// The coordinating core.
-    pub core: u16,
-    /// Rising per core.
-    pub number: u64,
 }
 
 /// What a transaction reserves on one shard.
