@@ -12,6 +12,7 @@ pub mod keyspace;
 pub mod log;
 pub mod mesh;
 pub mod pubsub;
+pub mod replication;
 pub mod resp;
 pub mod rt;
 pub mod server;

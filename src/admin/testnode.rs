@@ -12,6 +12,7 @@ use crate::command::{
 };
 use crate::config::{Config, ProtectedAction};
 use crate::keyspace::{KeyHasher, Keyspace};
+use crate::log::Lane;
 use crate::pubsub::Tables;
 use crate::resp::{Line, Output, Reply, Span};
 use crate::stats::CoreStats;
@@ -289,6 +290,7 @@ impl TestNode {
             stats: &mut core.stats,
             clients: &mut core.clients,
             pubsub: &mut core.pubsub,
+            lane: &mut Lane::default(),
             config: &mut core.config,
             node: &self.node,
             registry: self.registry,

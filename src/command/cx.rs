@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::{Client, Fault};
 use crate::config::Config;
 use crate::keyspace::{Key, Keyspace};
+use crate::log::Lane;
 use crate::pubsub;
 use crate::resp::{Line, Proto, Reply};
 use crate::stats::CoreStats;
@@ -85,7 +86,7 @@ impl Effects {
     #[inline]
     pub fn reset(&mut self) {
         self.dirty = 0;
-        if self.listening {
+        if self.listening || self.logging {
             self.writes.clear();
         }
         if self.logging {
@@ -325,6 +326,8 @@ pub struct CoreView<'a> {
     pub clients: &'a mut dyn Clients,
     /// Who listens to what.
     pub pubsub: &'a mut pubsub::Tables,
+    /// What followers must apply.
+    pub lane: &'a mut Lane,
     /// The parameters: the same on each core; replaced as a whole by CONFIG SET.
     pub config: &'a mut Arc<Config>,
     /// Facts about the node.

@@ -10,8 +10,9 @@ use super::{
     Client, ClientCx, ClientHandler, Command, Fault, Flow, Group, KeySpec, Run, Where, flag,
     key_flag,
 };
+use crate::log::NO_DB;
 use crate::pubsub::{Kind, Publication};
-use crate::resp::Reply;
+use crate::resp::{Reply, encode_args};
 
 const LISTEN: u32 =
     flag::PUBSUB | flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::WHILE_SUBSCRIBED;
@@ -364,6 +365,10 @@ fn publish_to(cx: &mut ClientCx<'_, '_>, kind: Kind) -> Flow {
         None => Bytes::copy_from_slice(line.arg(2)),
     };
     let receivers = cx.core.pubsub.publish_with(kind, line.arg(1), payload);
+    // Followers have subscribers too.
+    cx.core
+        .lane
+        .append(NO_DB, |bytes| encode_args(line.args(), bytes));
     cx.reply.count(receivers);
     Flow::Done
 }

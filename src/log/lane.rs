@@ -45,7 +45,7 @@ pub struct Lane {
     first_slot: u64,
     /// The slot whose line runs.
     current: Option<SlotId>,
-    /// The step of its transaction.
+    /// The step of its transaction: the number of the line in its EXEC.
     step: u32,
     /// Where the unit under way began: heads in the chunk that it goes to.
     unit: Option<usize>,
@@ -87,6 +87,12 @@ impl Lane {
     /// What is appended from now on belongs to this claim.
     pub fn enter(&mut self, slot: Option<SlotId>, step: u32) {
         self.current = slot;
+        self.step = step;
+    }
+
+    /// What is appended from now on belongs to this step of the transaction.
+    #[inline]
+    pub fn set_step(&mut self, step: u32) {
         self.step = step;
     }
 

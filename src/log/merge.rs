@@ -82,7 +82,7 @@ impl Merge {
 
     /// Every lane's entries are in the stream.
     pub fn is_drained(&self) -> bool {
-        self.meetings.is_empty() && self.lanes.iter().all(|lane| lane.chunks.is_empty())
+        self.lanes.iter().all(|lane| lane.chunks.is_empty())
     }
 
     /// Lanes are switched off: what did not leave is dropped.

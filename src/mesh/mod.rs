@@ -25,8 +25,9 @@ use bytes::Bytes;
 pub use batch::{Batch, BatchLines, BatchReplies, ExecLines, Head, Late, OwnedLine, REPLIED_LATER};
 pub use outbox::{OUTBOX_MESSAGES_MAX, Outbox};
 
-use crate::command::{Effects, Part, cx::VisitPart};
+use crate::command::{Part, Write, cx::VisitPart};
 use crate::keyspace::OwnedEntry;
+use crate::log::Chunk;
 pub use crate::log::TxnId;
 use crate::pubsub::{Kind, Publication};
 use crate::resp::Output;
@@ -99,14 +100,10 @@ pub enum Message {
     Lend(TxnId, Vec<LentKey>),
     /// From a shard (its index): the entries, `None` for keys that do not exist.
     Lent(TxnId, u16, Vec<Option<OwnedEntry>>),
-    /// To a shard that lent: the entries as they are now, in the order of the keys, and what was done; whether to release.
-    Return(
-        TxnId,
-        Vec<(LentKey, Option<OwnedEntry>)>,
-        Box<Effects>,
-        bool,
-    ),
-    /// To a shard that granted: run these lines of an EXEC, send them back with their replies; whether to release.
+    /// To a shard that lent: the entries, and what was done to them.
+    Return(TxnId, Box<Returned>),
+    /// To a shard that granted: run these lines of an EXEC, whose tickets hold their numbers in it, send them back with
+    /// their replies; whether to release.
     Hop(TxnId, Box<Batch>, bool),
     /// From a shard (its index): the lines with their replies.
     Hopped(TxnId, u16, Box<Batch>),
@@ -135,6 +132,37 @@ pub enum Message {
     Monitors(u32),
     /// A line for the receiver's monitors, as they are shown it.
     Monitor(Arc<[u8]>),
+    /// To the replication shard: what the sender's shard changed.
+    Log(Chunk),
+    /// From the replication shard: run nothing until [`Message::CutDone`], and say when.
+    Cut,
+    /// To the replication shard: nothing runs on the sender's shard, and all that it logged has been sent.
+    AtCut,
+    /// From the replication shard, when all shards are at the cut: do this, and go on.
+    CutDone(CutWork),
+}
+
+/// What shards do at a cut.
+#[derive(Clone, Debug, Default)]
+pub struct CutWork {
+    /// Log from now on, or no more.
+    pub log: Option<bool>,
+}
+
+/// Lent entries on their way back.
+pub struct Returned {
+    /// The entries as they are now, in the order of the keys.
+    pub entries: Vec<(LentKey, Option<OwnedEntry>)>,
+    /// What was changed of them.
+    pub writes: Vec<Write>,
+    /// What the owner logs: lines as RESP arrays.
+    pub log: Vec<u8>,
+    /// The database that they are for.
+    pub db: u16,
+    /// The number of the line in its EXEC.
+    pub step: u32,
+    /// Nothing more is to be done there.
+    pub release: bool,
 }
 
 impl std::fmt::Debug for Message {
@@ -151,7 +179,9 @@ impl std::fmt::Debug for Message {
             Message::Lend(txn, keys) => write!(f, "Lend({txn:?}, {} keys)", keys.len()),
             Message::Lent(txn, shard, _) => write!(f, "Lent({txn:?}, {shard})"),
             Message::Return(txn, ..) => write!(f, "Return({txn:?})"),
-            Message::Hop(txn, lines, _) => write!(f, "Hop({txn:?}, {} lines)", lines.heads.len()),
+            Message::Hop(txn, lines, _) => {
+                write!(f, "Hop({txn:?}, {} lines)", lines.heads.len())
+            }
             Message::Hopped(txn, shard, _) => write!(f, "Hopped({txn:?}, {shard})"),
             Message::Release(txn) => write!(f, "Release({txn:?})"),
             Message::Exec(exec) => write!(f, "Exec({} lines)", exec.lines.heads.len()),
@@ -167,6 +197,10 @@ impl std::fmt::Debug for Message {
             Message::Unsubscribed(names) => write!(f, "Unsubscribed({} kinds)", names.len()),
             Message::Monitors(count) => write!(f, "Monitors({count})"),
             Message::Monitor(bytes) => write!(f, "Monitor({} bytes)", bytes.len()),
+            Message::Log(chunk) => write!(f, "Log({} bytes)", chunk.bytes_len()),
+            Message::Cut => write!(f, "Cut"),
+            Message::AtCut => write!(f, "AtCut"),
+            Message::CutDone(work) => write!(f, "CutDone({work:?})"),
         }
     }
 }

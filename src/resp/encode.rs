@@ -2,6 +2,11 @@
 
 /// Appends a line as an array of bulk strings.
 pub fn encode_line(args: &[&[u8]], out: &mut Vec<u8>) {
+    encode_args(args.iter().copied(), out);
+}
+
+/// As [`encode_line`], of arguments that lie anywhere.
+pub fn encode_args<'a>(args: impl ExactSizeIterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
     let mut number = itoa::Buffer::new();
     out.push(b'*');
     out.extend_from_slice(number.format(args.len()).as_bytes());

@@ -9,7 +9,7 @@ mod parser;
 mod reply;
 mod value;
 
-pub use encode::encode_line;
+pub use encode::{encode_args, encode_line};
 pub use line::{BIG_ARGUMENT_BYTES_MIN, Line, Span};
 pub use merge::Encoded;
 pub use output::{Mark, Output, SHARED_BYTES_MIN};

@@ -1,11 +1,10 @@
-//! One core of the running node: the session core, or the orderer, bound to sockets and rings.
+//! One core of the running node: the session core, or the replication shard, bound to sockets and rings.
 //!
 //! Core 0 accepts connections and deals them out in turn; a connection then lives on its core for good.
 //!
 //! The stop: core 0 is told (a signal, SHUTDOWN), closes the listeners and tells all. Every core reads no more, finishes and
 //! sends what is under way, and reports. When all have, or at the deadline, core 0 ends the cores.
 //!
-//! The orderer is the replication shard's part in lines over several shards: it passes reservations on, in one order.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -18,9 +17,9 @@ use crate::command::{Close, Node, Now, Place, Registry};
 use crate::config::Config;
 use crate::keyspace::KeyHasher;
 use crate::mesh::{Message, Outbox};
+use crate::replication::Replication;
 use crate::rt::{self, Closed, ConnId, Io, Next, ReadTarget, Signal, Socket, WriteResult};
 use crate::session::{Core, CoreOptions, Peer, SessionId};
-use crate::txn;
 
 /// What the cores are built from. Read-only but for two counters that change when a connection comes or goes.
 pub(super) struct Shared {
@@ -57,44 +56,42 @@ const FINISH_NS_MAX: u64 = 1_000_000_000;
 /// A core of the node.
 pub(super) enum NodeCore {
     Shard(Box<ShardCore>),
-    Orderer(OrdererCore),
+    Replication(Box<ReplicationCore>),
 }
 
 impl NodeCore {
     pub(super) fn new(index: usize, shared: &Arc<Shared>) -> NodeCore {
         if index == shared.shards {
-            NodeCore::Orderer(OrdererCore {
-                outboxes: (0..shared.shards).map(|_| Outbox::default()).collect(),
+            NodeCore::Replication(Box::new(ReplicationCore {
+                shards: shared.shards,
+                replication: Replication::new(shared.shards),
                 ending: false,
-            })
+            }))
         } else {
             NodeCore::Shard(Box::new(ShardCore::new(index, shared)))
         }
     }
 }
 
-/// Passes reservations on, in one order.
-pub(super) struct OrdererCore {
-    outboxes: Vec<Outbox>,
+/// The replication shard.
+pub(super) struct ReplicationCore {
+    shards: usize,
+    replication: Replication,
     ending: bool,
 }
 
-impl OrdererCore {
-    fn message(&mut self, message: Envelope) {
+impl ReplicationCore {
+    fn message(&mut self, from: usize, message: Envelope) {
         match message {
-            Envelope::Mesh(Message::Order(txn, claims)) => {
-                txn::order(txn, claims, |shard, message| {
-                    self.outboxes[shard].push(message)
-                });
-            }
+            Envelope::Mesh(message) => self.replication.deliver(from, message),
             Envelope::End => self.ending = true,
-            _ => unreachable!("the orderer only orders"),
+            _ => unreachable!("connections stay on data cores"),
         }
     }
 
     fn turn(&mut self, io: &mut Io<Envelope>) -> Next {
-        for (shard, outbox) in self.outboxes.iter_mut().enumerate() {
-            flush_outbox(io, shard, outbox);
+        for shard in 0..self.shards {
+            flush_outbox(io, shard, self.replication.outbox(shard));
         }
         if self.ending { Next::Stop } else { Next::Idle }
     }
@@ -535,7 +532,7 @@ impl rt::Core for NodeCore {
                 core.begin(io);
                 core.message(io, from, message);
             }
-            NodeCore::Orderer(core) => core.message(message),
+            NodeCore::Replication(core) => core.message(from, message),
         }
     }
 
@@ -550,7 +547,7 @@ impl rt::Core for NodeCore {
     fn turn(&mut self, io: &mut Io<Envelope>) -> Next {
         match self {
             NodeCore::Shard(core) => core.turn(io),
-            NodeCore::Orderer(core) => core.turn(io),
+            NodeCore::Replication(core) => core.turn(io),
         }
     }
 }

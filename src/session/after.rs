@@ -17,7 +17,9 @@ impl Core {
     pub(super) fn weigh_listening(&mut self) {
         let listening = self.config.notify_keyspace_events.0 != 0 || !self.shard.watches.is_empty();
         self.shard.effects.listening = listening;
-        self.shard.keyspace.record_expired(listening);
+        self.shard
+            .keyspace
+            .record_expired(listening || self.shard.effects.logging);
         // Lent entries tell their owners, who know whether anybody listens.
         self.scratch.keyspace.record_expired(true);
     }
@@ -25,7 +27,7 @@ impl Core {
     /// Tells who listens of what the line that just ran on the own shard changed.
     #[inline]
     pub(super) fn after_run(&mut self) {
-        if self.shard.effects.listening {
+        if self.shard.effects.listening || self.shard.effects.logging {
             self.tell_run();
         }
     }
@@ -43,9 +45,20 @@ impl Core {
     /// Tells who listens of keys that expired and that no line has told of.
     pub(super) fn tell_expired(&mut self) {
         if self.shard.keyspace.has_expired() {
+            if self.shard.effects.logging {
+                self.log_expired_alone();
+                return;
+            }
             let writes: Vec<Write> = expired_writes(self.shard.keyspace.take_expired()).collect();
             self.tell(&writes);
         }
+    }
+
+    /// As [`Core::tell_expired`], for followers too.
+    fn log_expired_alone(&mut self) {
+        self.shard.log_expired(&self.config);
+        let writes = std::mem::take(&mut self.shard.effects.writes);
+        self.tell(&writes);
     }
 
     /// Tells who listens of changes of keys that this shard owns.

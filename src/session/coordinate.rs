@@ -1,9 +1,9 @@
 //! The session core's side of lines over several shards, and the shard's side of their steps.
 
 use super::{Blocked, Core, Session};
-use crate::command::{CommandId, Effects};
+use crate::command::CommandId;
 use crate::keyspace::OwnedEntry;
-use crate::mesh::{Claim, Head, LentKey, Message, OwnedLine, TxnId};
+use crate::mesh::{Claim, Head, LentKey, Message, OwnedLine, Returned, TxnId};
 use crate::resp::{Line, Output, Proto};
 use crate::txn::Txn;
 
@@ -73,6 +73,7 @@ impl Core {
     /// A transaction's line for the own shard, which has granted it.
     pub(super) fn txn_work(&mut self, id: TxnId, line: &OwnedLine) {
         let mut out = Output::default();
+        self.enter(id, 0);
         let ran = self.run_here(&line.head, &line.line(), &mut out);
         self.send(
             id.core as usize,
@@ -130,20 +131,17 @@ impl Core {
     }
 
     /// Entries that the own shard lent come back.
-    pub(super) fn txn_returned(
-        &mut self,
-        id: TxnId,
-        entries: Vec<(LentKey, Option<OwnedEntry>)>,
-        effects: Effects,
-        release: bool,
-    ) {
-        self.shard.take_back(entries);
+    pub(super) fn txn_returned(&mut self, id: TxnId, returned: Returned) {
+        self.shard.take_back(returned.entries);
+        self.enter(id, returned.step);
         // What expired when the entries were lent came before what was done with them.
         self.tell_expired();
-        if !effects.writes.is_empty() {
-            self.tell(&effects.writes);
+        self.shard.lane.append_encoded(returned.db, &returned.log);
+        self.shard.lane.leave();
+        if !returned.writes.is_empty() {
+            self.tell(&returned.writes);
         }
-        if release {
+        if returned.release {
             self.txn_release(id);
         }
     }

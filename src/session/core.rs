@@ -17,7 +17,9 @@ use crate::command::cx::expired_writes;
 use crate::command::{Client, Close, Effects, Node, Now, Os, Place, Registry, Switches};
 use crate::config::Config;
 use crate::keyspace::{KeyHasher, Keyspace};
-use crate::mesh::{Batch, Head, Message, Outbox, OwnedLine, REPLIED_LATER, Ticket, TxnId};
+use crate::mesh::{
+    Batch, Claim, CutWork, Head, Message, Outbox, OwnedLine, REPLIED_LATER, Ticket, TxnId,
+};
 use crate::pubsub::{Subscriber, Tables};
 use crate::resp::{Limits, Line, Output};
 use crate::shard::reserve::{ClaimId, Claimant};
@@ -98,6 +100,8 @@ pub struct Core {
     /// EXECs over several owners, numbered with the others.
     pub(super) execs: HashMap<u64, Exec>,
     pub(super) next_txn: u64,
+    /// The claim of the cut that holds the shard.
+    cut: Option<ClaimId>,
     /// Reservations of this shard that were granted to transactions.
     pub(super) granted: HashMap<TxnId, ClaimId>,
     pub(super) visits: HashMap<u64, PendingVisit>,
@@ -164,6 +168,7 @@ impl Core {
             txns: HashMap::new(),
             execs: HashMap::new(),
             next_txn: 0,
+            cut: None,
             granted: HashMap::new(),
             visits: HashMap::new(),
             next_visit: 0,
@@ -406,24 +411,24 @@ impl Core {
                     Some(client) => Claimant::Watcher(txn, client),
                     None => Claimant::Txn(txn),
                 };
-                self.shard.reservations.claim(claim, claimant);
+                self.shard.claim(claim, claimant);
                 self.run_ready();
             }
             Message::Granted(txn, _, broken) => self.txn_granted(txn, broken),
             Message::Work(txn, line) => self.txn_work(txn, &line),
             Message::Worked(txn, shard, reply, ns) => self.txn_worked(txn, shard, reply, ns),
             Message::Lend(txn, keys) => {
+                self.enter(txn, 0);
                 let entries = self.shard.lend(&keys);
                 self.tell_expired();
+                self.shard.lane.leave();
                 self.send(
                     txn.core as usize,
                     Message::Lent(txn, self.place.index as u16, entries),
                 );
             }
             Message::Lent(txn, shard, entries) => self.txn_lent(txn, shard, entries),
-            Message::Return(txn, entries, effects, release) => {
-                self.txn_returned(txn, entries, *effects, release);
-            }
+            Message::Return(txn, returned) => self.txn_returned(txn, *returned),
             Message::Hop(txn, lines, release) => self.exec_hop(txn, lines, release),
             Message::Hopped(txn, shard, lines) => self.exec_hopped(txn, shard, lines),
             Message::Release(txn) => self.txn_release(txn),
@@ -451,6 +456,16 @@ impl Core {
             }
             Message::Monitors(count) => self.set_monitors(from, count),
             Message::Monitor(bytes) => self.feed_own_monitors(&bytes),
+            Message::Cut => {
+                let claim = Claim {
+                    whole: true,
+                    ..Claim::default()
+                };
+                self.shard.claim(claim, Claimant::Cut);
+                self.run_ready();
+            }
+            Message::CutDone(work) => self.cut_done(&work),
+            Message::Log(_) | Message::AtCut => unreachable!("only the replication shard is told"),
         }
     }
 
@@ -489,15 +504,14 @@ impl Core {
             } else {
                 now + EXPIRY_IDLE_NS
             };
-            if self.shard.effects.listening {
-                self.tell_expired();
-                self.deliver_own();
-            }
+            self.tell_expired();
+            self.deliver_own();
         }
         if now >= self.next_cron_ns {
             self.next_cron_ns = now + CRON_NS;
             self.cron();
         }
+        self.send_log();
         if !self.runnable.is_empty() || !self.own.is_empty() {
             return now;
         }
@@ -704,11 +718,18 @@ impl Core {
                     self.shard.release(claim);
                 }
                 Claimant::Exec(from, exec) => {
+                    self.shard.enter(claim, 0);
                     self.run_exec(from, exec);
                     self.shard.release(claim);
                 }
+                Claimant::Cut => {
+                    self.cut = Some(claim);
+                    self.send_log();
+                    self.send(self.orderer, Message::AtCut);
+                }
                 Claimant::Line(from, line) => {
                     let mut out = std::mem::take(&mut self.scratch_out);
+                    self.shard.enter(claim, 0);
                     let ran = self.run_here(&line.head, &line.line(), &mut out);
                     self.shard.release(claim);
                     let ticket = line.head.ticket;
@@ -734,6 +755,31 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// What the shard runs from now on is the work of a transaction that it granted, in this step.
+    pub(super) fn enter(&mut self, txn: TxnId, step: u32) {
+        if let Some(&claim) = self.granted.get(&txn) {
+            self.shard.enter(claim, step);
+        }
+    }
+
+    /// Hands what the shard logged to the replication shard.
+    fn send_log(&mut self) {
+        if let Some(chunk) = self.shard.lane.take() {
+            self.send(self.orderer, Message::Log(chunk));
+        }
+    }
+
+    /// All shards were at the cut: does what it was for, and lets the shard go on.
+    fn cut_done(&mut self, work: &CutWork) {
+        if let Some(on) = work.log {
+            self.shard.switch_lane(on);
+            self.weigh_listening();
+        }
+        let claim = self.cut.take().expect("a cut is done once");
+        self.shard.release(claim);
+        self.run_ready();
     }
 
     fn grant(&mut self, txn: TxnId, claim: ClaimId, broken: bool) {

@@ -186,7 +186,9 @@ impl Core {
 
     /// Lines of an EXEC for the own shard, which has granted it.
     pub(super) fn exec_hop(&mut self, id: TxnId, mut lines: Box<Batch>, release: bool) {
+        self.enter(id, 0);
         self.run_lines(&mut lines);
+        self.shard.lane.leave();
         self.send(
             id.core as usize,
             Message::Hopped(id, self.place.index as u16, lines),

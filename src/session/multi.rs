@@ -141,8 +141,7 @@ impl Core {
                     self.exec_now(session, id);
                 } else if let Some(claim) = claim {
                     let exec = self.pack_exec(session, line, id, shard);
-                    let reservations = &mut self.shard.reservations;
-                    reservations.claim(claim, Claimant::Exec(shard, exec));
+                    self.shard.claim(claim, Claimant::Exec(shard, exec));
                 }
             }
             Owner::One(shard) if !client_lines => {
@@ -191,6 +190,7 @@ impl Core {
             (true, false) => reply.array(lines.len()),
         }
         if !broken {
+            self.shard.lane.begin_unit();
             self.prefetch(&lines);
             let mut hidden = Output::default();
             for owned in &lines {
@@ -236,6 +236,7 @@ impl Core {
                 }
                 hidden.clear();
             }
+            self.shard.lane.end_unit();
         }
         self.stats
             .record(id, self.last_ticks.saturating_sub(start_ticks), false);
@@ -325,7 +326,7 @@ impl Core {
             let claim = self.shard.claim_of_exec(self.registry, lines, exec.watcher);
             let reservations = &mut self.shard.reservations;
             if !reservations.admits(&claim.keys, claim.whole, claim.write) {
-                reservations.claim(claim, Claimant::Exec(from, exec));
+                self.shard.claim(claim, Claimant::Exec(from, exec));
                 return;
             }
         }
@@ -338,7 +339,9 @@ impl Core {
             .watcher
             .is_some_and(|client| self.end_watch_here(client));
         if !exec.broken {
+            self.shard.lane.begin_unit();
             self.run_lines(&mut exec.lines);
+            self.shard.lane.end_unit();
         }
         if from == self.place.index {
             self.executed(from, *exec);
@@ -355,6 +358,7 @@ impl Core {
             let line = lines.line(first, head.args as usize);
             first += head.args as usize;
             let before = replies.out.len();
+            self.shard.lane.set_step(head.ticket.line);
             let ran = self.run_here(head, &line, replies.out);
             replies.lens.push(replies.out.len() - before);
             if ran.ns >= self.slow_ns

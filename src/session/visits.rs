@@ -35,6 +35,7 @@ impl Core {
             stats: &mut self.stats,
             clients: &mut self.sessions,
             pubsub: &mut self.pubsub,
+            lane: &mut self.shard.lane,
             config: &mut self.config,
             node: &self.node,
             registry: self.registry,
@@ -98,7 +99,7 @@ impl Core {
             watcher: None,
         };
         let claimant = Claimant::Visit(from, id, part);
-        self.shard.reservations.claim(claim, claimant);
+        self.shard.claim(claim, claimant);
         self.run_ready();
     }
 

@@ -13,13 +13,15 @@ pub mod watch;
 use reserve::{ClaimId, Claimant, Reservations};
 use watch::Watches;
 
+use crate::command::cx::expired_writes;
 use crate::command::{
-    CommandId, Cx, Effects, KeyRef, Place, Registry, Run, Spread, Switches, flag,
+    CommandId, Cx, Effects, KeyRef, Place, Registry, Run, Spread, Switches, Write, class, flag,
 };
 use crate::config::Config;
 use crate::keyspace::{Key, Keyspace, OwnedEntry};
+use crate::log::Lane;
 use crate::mesh::{Claim, Head, LentKey, OwnedLine};
-use crate::resp::{Line, Output, Proto, Reply};
+use crate::resp::{Line, Output, Proto, Reply, encode_args, encode_line};
 use crate::stats::CoreStats;
 
 /// The mark of a key in reservations: its hash, told apart by database. Two keys of one mark wait for each other
@@ -66,6 +68,8 @@ pub struct Shard {
     pub reservations: Reservations,
     /// Which keys are watched.
     pub watches: Watches,
+    /// What followers must apply.
+    pub lane: Lane,
     place: Place,
     keys: Vec<KeyRef>,
     marks: Vec<u64>,
@@ -79,6 +83,7 @@ impl Shard {
             effects: Effects::default(),
             reservations: Reservations::default(),
             watches: Watches::default(),
+            lane: Lane::default(),
             place,
             keys: Vec::new(),
             marks: Vec::new(),
@@ -109,8 +114,12 @@ impl Shard {
             line.head.db as usize,
             &line.line(),
         );
-        self.reservations
-            .claim(claim, Claimant::Line(core, Box::new(line)));
+        self.claim(claim, Claimant::Line(core, Box::new(line)));
+    }
+
+    /// Adds a claim.
+    pub fn claim(&mut self, claim: Claim, claimant: Claimant) {
+        self.reservations.claim(claim, claimant, &mut self.lane);
     }
 
     /// What the line would reserve.
@@ -192,7 +201,7 @@ impl Shard {
     #[inline]
     pub fn run(&mut self, env: &mut Env<'_>, head: &Head, line: Line<'_>, out: &mut Output) -> Ran {
         let registered = env.registry.get(head.command);
-        let Run::Keys(handler, _) = registered.command.run else {
+        let Run::Keys(handler, spread) = registered.command.run else {
             unreachable!("only keys commands are sent to shards");
         };
         self.effects.reset();
@@ -220,6 +229,9 @@ impl Shard {
             cx.reply.error(fault.as_str());
             env.stats.error(error_code(fault.as_str()));
             failed = true;
+        }
+        if self.effects.logging {
+            self.log(env.config, spread, head.db, &line);
         }
         let ticks = (env.ticks)();
         let ns = ticks.saturating_sub(env.last_ticks);
@@ -265,9 +277,96 @@ impl Shard {
         }
     }
 
+    /// What runs from now on is the work of a granted claim, in this step of its transaction.
+    pub fn enter(&mut self, claim: ClaimId, step: u32) {
+        if self.lane.is_on() {
+            self.lane.enter(self.reservations.slot(claim), step);
+        }
+    }
+
     /// Ends a claim.
     pub fn release(&mut self, claim: ClaimId) {
-        self.reservations.release(claim);
+        self.lane.leave();
+        self.reservations.release(claim, &mut self.lane);
+    }
+
+    /// Switches the lane, at a cut.
+    pub fn switch_lane(&mut self, on: bool) {
+        self.lane.switch(on);
+        self.effects.logging = on;
+    }
+
+    /// Logs what the line that has just run did, behind the keys that it found expired.
+    #[cold]
+    fn log(&mut self, config: &Config, spread: Spread, db: u16, line: &Line<'_>) {
+        if !self.lane.is_on() {
+            return self.log_lent(config, db, line);
+        }
+        for index in 0..self.effects.writes.len() {
+            // Found before a change that the line told of.
+            if self.effects.writes[index].class == class::EXPIRED {
+                let Write { db, key, .. } = self.effects.writes[index].clone();
+                self.log_deleted(config, db, &key);
+            }
+        }
+        self.log_expired(config);
+        let effects = &self.effects;
+        if effects.rewritten {
+            self.lane.append_encoded(db, &effects.log);
+        } else if effects.dirty > 0 && !(matches!(spread, Spread::All(_)) && self.place.index != 0)
+        {
+            // Every shard runs a line on everything; one of them logs it.
+            self.lane
+                .append(db, |bytes| encode_args(line.args(), bytes));
+        }
+    }
+
+    /// Leaves in the effects what the line that has just run on lent entries is to log: an owner does it.
+    fn log_lent(&mut self, config: &Config, db: u16, line: &Line<'_>) {
+        let effects = &mut self.effects;
+        if !effects.rewritten && effects.dirty > 0 {
+            encode_args(line.args(), &mut effects.log);
+        }
+        let expired = self.keyspace.take_expired();
+        effects.writes.extend(expired_writes(expired));
+        let mut log = Vec::new();
+        for write in &effects.writes {
+            if write.class == class::EXPIRED && write.db == db as usize {
+                encode_line(&[deletion(config), &write.key], &mut log);
+            }
+        }
+        if !log.is_empty() {
+            log.append(&mut effects.log);
+            effects.log = log;
+        }
+    }
+
+    /// Logs keys that were found expired, and leaves them to the after-write step.
+    pub fn log_expired(&mut self, config: &Config) {
+        if !self.keyspace.has_expired() {
+            return;
+        }
+        let expired = self.keyspace.take_expired();
+        for (db, key) in &expired {
+            self.log_deleted(config, *db, key);
+        }
+        self.effects.writes.extend(expired_writes(expired));
+    }
+
+    /// Logs that a key is gone.
+    pub fn log_deleted(&mut self, config: &Config, db: usize, key: &[u8]) {
+        self.lane.append(db as u16, |bytes| {
+            encode_line(&[deletion(config), key], bytes)
+        });
+    }
+}
+
+/// The line that followers get for an expired key.
+fn deletion(config: &Config) -> &'static [u8] {
+    if config.lazyfree_lazy_expire {
+        b"UNLINK"
+    } else {
+        b"DEL"
     }
 }
 

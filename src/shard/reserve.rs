@@ -20,6 +20,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::command::cx::VisitPart;
+use crate::log::{Lane, SlotId};
 use crate::mesh::{Claim, ExecLines, OwnedLine, TxnId};
 
 /// Identifies a claim until it is released.
@@ -38,6 +39,8 @@ pub enum Claimant {
     Watcher(TxnId, u64),
     /// A visit of this shard, from the given core: it must not see the data while some of it is lent.
     Visit(usize, u64, VisitPart),
+    /// The replication shard: an instant at which nothing runs on any shard.
+    Cut,
 }
 
 /// Key marks are hashes already.
@@ -61,6 +64,8 @@ struct Pending {
     claimant: Option<Claimant>,
     /// Keys that it does not hold yet.
     missing: usize,
+    /// Its place in the shard's lane.
+    slot: Option<SlotId>,
 }
 
 #[derive(Clone, Copy)]
@@ -105,8 +110,9 @@ impl Reservations {
         })
     }
 
-    /// Adds a claim. It comes out of [`Reservations::next_ready`] once it holds everything.
-    pub fn claim(&mut self, claim: Claim, claimant: Claimant) {
+    /// Adds a claim. It comes out of [`Reservations::next_ready`] once it holds everything. What it logs has its place in `lane`
+    /// from now on.
+    pub fn claim(&mut self, claim: Claim, claimant: Claimant, lane: &mut Lane) {
         debug_assert!(
             claim.keys.is_sorted_by(|a, b| a < b),
             "a claim's keys are sorted and distinct"
@@ -136,10 +142,18 @@ impl Reservations {
             }
         }
         self.live += 1;
+        let slot = match &claimant {
+            Claimant::Txn(txn) | Claimant::Watcher(txn, _) => {
+                lane.open(claim.write.then_some(*txn))
+            }
+            Claimant::Line(..) | Claimant::Exec(..) => lane.open(None),
+            Claimant::Visit(..) | Claimant::Cut => None,
+        };
         let mut pending = Pending {
             claim,
             claimant: Some(claimant),
             missing,
+            slot,
         };
         if missing == 0 {
             let claimant = pending.claimant.take().expect("just put there");
@@ -148,17 +162,23 @@ impl Reservations {
         self.pending[id as usize] = Some(pending);
     }
 
+    /// A claim's place in the lane.
+    pub fn slot(&self, id: ClaimId) -> Option<SlotId> {
+        self.pending[id.0 as usize].as_ref()?.slot
+    }
+
     /// The next claim that holds all it wants.
     pub fn next_ready(&mut self) -> Option<(ClaimId, Claimant)> {
         self.ready.pop_front()
     }
 
     /// Gives back what a granted claim held.
-    pub fn release(&mut self, id: ClaimId) {
+    pub fn release(&mut self, id: ClaimId, lane: &mut Lane) {
         let pending = self.pending[id.0 as usize]
             .take()
             .expect("a claim is released once");
         debug_assert!(pending.missing == 0 && pending.claimant.is_none());
+        lane.close(pending.slot);
         self.free.push(id.0);
         self.live -= 1;
         if self.barrier == Some(id.0) {
@@ -167,7 +187,7 @@ impl Reservations {
             while self.barrier.is_none()
                 && let Some((claim, claimant)) = self.behind.pop_front()
             {
-                self.claim(claim, claimant);
+                self.claim(claim, claimant, lane);
             }
             return;
         }
@@ -262,57 +282,57 @@ mod tests {
 
     #[test]
     fn conflicting_claims_are_granted_in_order() {
-        let mut all = Reservations::default();
-        all.claim(claim(&[1, 2], true), txn(1));
-        all.claim(claim(&[2, 3], true), txn(2));
-        all.claim(claim(&[4], true), txn(3));
+        let (mut all, mut lane) = (Reservations::default(), Lane::default());
+        all.claim(claim(&[1, 2], true), txn(1), &mut lane);
+        all.claim(claim(&[2, 3], true), txn(2), &mut lane);
+        all.claim(claim(&[4], true), txn(3), &mut lane);
         let (first, number) = ready(&mut all).unwrap();
         assert_eq!(number, 1);
         assert_eq!(ready(&mut all).unwrap().1, 3);
         assert!(ready(&mut all).is_none());
         assert!(!all.admits(&[3], false, false));
         assert!(all.admits(&[5], false, true));
-        all.release(first);
+        all.release(first, &mut lane);
         assert_eq!(ready(&mut all).unwrap().1, 2);
     }
 
     #[test]
     fn readers_share_and_a_writer_waits_for_all_of_them() {
-        let mut all = Reservations::default();
-        all.claim(claim(&[1], false), txn(1));
-        all.claim(claim(&[1], false), txn(2));
-        all.claim(claim(&[1], true), txn(3));
-        all.claim(claim(&[1], false), txn(4));
+        let (mut all, mut lane) = (Reservations::default(), Lane::default());
+        all.claim(claim(&[1], false), txn(1), &mut lane);
+        all.claim(claim(&[1], false), txn(2), &mut lane);
+        all.claim(claim(&[1], true), txn(3), &mut lane);
+        all.claim(claim(&[1], false), txn(4), &mut lane);
         let (first, _) = ready(&mut all).unwrap();
         let (second, _) = ready(&mut all).unwrap();
         assert!(ready(&mut all).is_none());
-        all.release(second);
+        all.release(second, &mut lane);
         assert!(ready(&mut all).is_none());
-        all.release(first);
+        all.release(first, &mut lane);
         let (third, number) = ready(&mut all).unwrap();
         assert_eq!(number, 3);
         assert!(ready(&mut all).is_none());
-        all.release(third);
+        all.release(third, &mut lane);
         assert_eq!(ready(&mut all).unwrap().1, 4);
     }
 
     #[test]
     fn a_whole_claim_is_a_barrier() {
-        let mut all = Reservations::default();
-        all.claim(claim(&[1], false), txn(1));
-        all.claim(whole(), txn(2));
-        all.claim(claim(&[9], false), txn(3));
-        all.claim(whole(), txn(4));
-        all.claim(claim(&[9], false), txn(5));
+        let (mut all, mut lane) = (Reservations::default(), Lane::default());
+        all.claim(claim(&[1], false), txn(1), &mut lane);
+        all.claim(whole(), txn(2), &mut lane);
+        all.claim(claim(&[9], false), txn(3), &mut lane);
+        all.claim(whole(), txn(4), &mut lane);
+        all.claim(claim(&[9], false), txn(5), &mut lane);
         let (first, _) = ready(&mut all).unwrap();
         assert!(ready(&mut all).is_none());
         assert!(!all.admits(&[7], false, false));
-        all.release(first);
+        all.release(first, &mut lane);
         for number in 2..=5 {
             let (id, found) = ready(&mut all).unwrap();
             assert_eq!(found, number);
             assert!(ready(&mut all).is_none());
-            all.release(id);
+            all.release(id, &mut lane);
         }
         assert!(all.is_idle());
     }

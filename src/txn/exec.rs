@@ -271,6 +271,7 @@ impl Exec {
                 line.head = self.head_of(self.next, 0);
                 let command = registry.get(line.head.command).command;
                 let (mut txn, _) = Txn::new(command, line, keys, self.shards_of_node);
+                txn.step = self.next as u32;
                 let messages = txn.start(id);
                 self.lending = Some(txn);
                 Step::Wait(messages)
@@ -282,7 +283,12 @@ impl Exec {
     /// The head of a line that is about to run.
     fn head_of(&self, index: usize, hash: u64) -> Head {
         let own = &self.lines[index].head;
+        let ticket = Ticket {
+            line: index as u32,
+            ..self.ticket()
+        };
         Head {
+            ticket,
             command: own.command,
             args: own.args,
             hash,

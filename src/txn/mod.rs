@@ -27,18 +27,11 @@ pub use plan::{KeyPlace, Planner, Route};
 
 use std::collections::HashMap;
 
-use crate::command::{Command, Effects, Find, Merge, Run, Spread, flag};
+use crate::command::{Command, Effects, Find, Merge, Run, Spread, Write, flag};
 use crate::keyspace::OwnedEntry;
-use crate::mesh::{Claim, LentKey, Message, OwnedLine, Ticket, TxnId};
+use crate::mesh::{Claim, LentKey, Message, OwnedLine, Returned, Ticket, TxnId};
 use crate::resp::{Line, Output, Proto};
 use crate::shard::mark;
-
-/// The orderer's whole work: a transaction's reservations leave for all of its shards before the next transaction's do.
-pub fn order(txn: TxnId, claims: Vec<(u16, Claim)>, mut send: impl FnMut(usize, Message)) {
-    for (shard, claim) in claims {
-        send(shard as usize, Message::Reserve(txn, claim));
-    }
-}
 
 /// One shard's share of a transaction.
 struct Part {
@@ -62,6 +55,8 @@ pub struct Txn {
     missing: usize,
     /// The time that the slowest part took, nanoseconds.
     pub ns: u64,
+    /// Its number in the EXEC that it is a line of.
+    pub step: u32,
 }
 
 impl Txn {
@@ -114,6 +109,7 @@ impl Txn {
             spread,
             missing: parts.len(),
             ns: 0,
+            step: 0,
             parts,
         };
         (txn, claims)
@@ -206,7 +202,7 @@ impl Txn {
                 )
             })
             .collect();
-        let mut own: Vec<Effects> = parts.iter().map(|_| Effects::default()).collect();
+        let mut own: Vec<Vec<Write>> = parts.iter().map(|_| Vec::new()).collect();
         if !effects.writes.is_empty() {
             let owners: HashMap<(usize, &[u8]), usize> = parts
                 .iter()
@@ -217,14 +213,17 @@ impl Txn {
                 .collect();
             for write in effects.writes {
                 if let Some(&part) = owners.get(&(write.db, &*write.key)) {
-                    own[part].writes.push(write);
+                    own[part].push(write);
                 }
             }
         }
+        // The parts leave the lanes together, so any of them can hold the line.
+        let mut log = Some(effects.log);
+        let (db, step) = (self.line.head.db, self.step);
         parts
             .into_iter()
             .zip(own)
-            .map(|((shard, keys), own)| {
+            .map(|((shard, keys), writes)| {
                 let entries = keys
                     .into_iter()
                     .map(|key| {
@@ -232,10 +231,15 @@ impl Txn {
                         (key, entry)
                     })
                     .collect();
-                (
-                    shard as usize,
-                    Message::Return(id, entries, Box::new(own), release),
-                )
+                let returned = Returned {
+                    entries,
+                    writes,
+                    log: log.take().unwrap_or_default(),
+                    db,
+                    step,
+                    release,
+                };
+                (shard as usize, Message::Return(id, Box::new(returned)))
             })
             .collect()
     }

@@ -8,6 +8,7 @@ mod lines;
 mod model;
 pub mod node;
 mod order;
+mod replication;
 mod sessions;
 mod transactions;
 

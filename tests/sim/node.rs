@@ -23,7 +23,8 @@ use shardine::base::random::Random;
 use shardine::command::{Close, Node as Facts, Now, Os, Place};
 use shardine::config::Config;
 use shardine::keyspace::{KeyHasher, shard_of};
-use shardine::mesh::{Message, Outbox};
+use shardine::mesh::Message;
+use shardine::replication::Replication;
 use shardine::session::{Core, CoreOptions, Peer, SessionId};
 
 /// The wall clock when a node starts, milliseconds since 1970.
@@ -150,7 +151,7 @@ fn ticks() -> u64 {
 pub struct Node {
     shards: usize,
     cores: Vec<Core>,
-    orderer: Vec<Outbox>,
+    pub replication: Replication,
     /// The queue from core `a` to core `b` at `a * (shards + 1) + b`.
     links: Vec<VecDeque<Message>>,
     link_messages_max: usize,
@@ -226,7 +227,7 @@ impl Node {
         Node {
             shards,
             cores,
-            orderer: (0..shards).map(|_| Outbox::default()).collect(),
+            replication: Replication::new(shards),
             links: (0..(shards + 1) * (shards + 1))
                 .map(|_| VecDeque::new())
                 .collect(),
@@ -356,7 +357,7 @@ impl Node {
                 "core {index} is not quiet ({unfinished} unfinished sessions)"
             );
         }
-        assert!(self.orderer.iter().all(Outbox::is_empty));
+        assert!((0..self.shards).all(|shard| self.replication.outbox(shard).is_empty()));
         assert!(self.links.iter().all(VecDeque::is_empty));
     }
 
@@ -365,6 +366,11 @@ impl Node {
         for (index, core) in self.cores.iter().enumerate() {
             assert!(!core.is_watched(), "somebody watches keys of core {index}");
         }
+    }
+
+    /// The replication shard has been asked for something: it gets a turn.
+    pub fn wake_replication(&mut self) {
+        self.due[self.shards] = true;
     }
 
     /// Steps until everything sent has arrived and nobody has anything left to do.
@@ -448,22 +454,15 @@ impl Node {
             self.cores[index].deliver(from, message);
             return;
         }
-        match message {
-            Message::Order(txn, claims) => shardine::txn::order(txn, claims, |shard, message| {
-                self.orderer[shard].push(message);
-            }),
-            other => unreachable!("{other:?} was sent to the orderer"),
-        }
+        self.replication.deliver(from, message);
     }
 
     /// Hands a core's messages to the queue. As long as some are left over, the core wants another turn.
     fn flush_link(&mut self, index: usize, peer: usize) {
         let outbox = match self.cores.get_mut(index) {
             Some(core) => core.outbox(peer),
-            None => match self.orderer.get_mut(peer) {
-                Some(outbox) => outbox,
-                None => return,
-            },
+            None if peer < self.shards => self.replication.outbox(peer),
+            None => return,
         };
         if outbox.is_empty() {
             return;
