@@ -1,1 +1,0 @@
-//! A listpack: small elements one behind the other in one allocation.
