@@ -3,6 +3,7 @@
 //! A failing run prints its seed; `SEED=` replays it. `ROUNDS=` makes the runs longer.
 
 mod keyspace;
+mod list;
 mod listpack;
 mod table;
 

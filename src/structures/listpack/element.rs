@@ -80,6 +80,33 @@ impl PartialEq<[u8]> for Element<'_> {
     }
 }
 
+/// Bytes that many elements are compared with.
+#[derive(Clone, Copy)]
+pub struct Needle<'a> {
+    bytes: &'a [u8],
+    integer: Option<i64>,
+}
+
+impl<'a> Needle<'a> {
+    /// Parses once what each comparison with an integer needs.
+    #[inline]
+    pub fn new(bytes: &'a [u8]) -> Needle<'a> {
+        Needle {
+            bytes,
+            integer: parse_i64(bytes),
+        }
+    }
+
+    /// The element consists of these bytes.
+    #[inline]
+    pub fn is(&self, element: Element<'_>) -> bool {
+        match element {
+            Element::Int(value) => self.integer == Some(value),
+            Element::Bytes(bytes) => bytes == self.bytes,
+        }
+    }
+}
+
 /// An element ready to be put in: the encoding (an integer is part of it), the data, the back length.
 pub(super) struct Encoded<'a> {
     head: [u8; 9],

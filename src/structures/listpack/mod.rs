@@ -23,13 +23,11 @@ mod iter;
 #[cfg(test)]
 mod tests;
 
-pub use element::Element;
+pub use element::{Element, Needle};
 pub use iter::Iter;
 
 use block::{Block, HEADER_BYTES};
 use element::{Encoded, decode, entry_bytes, previous, shape};
-
-use crate::base::number::parse_i64;
 
 /// The offset of an element in the bytes of its listpack.
 pub type Pos = usize;
@@ -218,20 +216,22 @@ impl Listpack {
         Iter::new(self.as_bytes(), HEADER_BYTES, pos)
     }
 
+    /// The elements from `from` on that stand before `to`.
+    #[inline]
+    pub fn iter_between(&self, from: Pos, to: Pos) -> Iter<'_> {
+        Iter::new(self.as_bytes(), from, to)
+    }
+
     /// The first element from `pos` on that is `needle`. Between two elements that are compared, `skip` are passed over:
     /// of pairs, 1 compares the fields alone.
     pub fn find(&self, pos: Pos, needle: &[u8], skip: usize) -> Option<Pos> {
         let bytes = self.as_bytes();
         let end = self.end();
-        let integer = parse_i64(needle);
+        let needle = Needle::new(needle);
         let mut pos = pos;
         while pos < end {
             let (element, length) = decode(bytes, pos);
-            let equal = match element {
-                Element::Int(value) => integer == Some(value),
-                Element::Bytes(data) => data == needle,
-            };
-            if equal {
+            if needle.is(element) {
                 return Some(pos);
             }
             pos += length;
