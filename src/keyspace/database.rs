@@ -4,12 +4,17 @@ use crate::structures::entry::Entry;
 use crate::structures::table::{Place, Table};
 
 use super::hasher::{Key, KeyHasher};
+use super::snapshot::Unpassed;
 
 /// A database. Every way an entry comes, goes or changes its size or expiry passes here, so that the sums hold.
 #[derive(Default)]
 pub(super) struct Database {
     pub(super) table: Table,
     pub(super) totals: Totals,
+    /// The version of what is written now.
+    pub(super) version: bool,
+    /// The snapshot that has not passed all entries.
+    pub(super) unpassed: Option<Box<Unpassed>>,
 }
 
 /// Sums over the entries of a database.
@@ -56,13 +61,15 @@ impl Database {
     }
 
     /// Inserts an entry whose key is not there.
-    pub(super) fn insert(&mut self, hasher: &KeyHasher, hash: u64, entry: Entry) -> Place {
+    pub(super) fn insert(&mut self, hasher: &KeyHasher, hash: u64, mut entry: Entry) -> Place {
+        entry.set_version(self.version);
         self.totals.add(&entry);
         self.table.insert(hash, entry, |key| hasher.hash(key))
     }
 
     /// Takes an entry out.
     pub(super) fn remove(&mut self, place: Place) -> Entry {
+        self.keep_old(place);
         let entry = self.table.remove(place);
         self.totals.subtract(&entry);
         entry
@@ -71,6 +78,7 @@ impl Database {
     /// Changes an entry in any way but its key.
     #[inline]
     pub(super) fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
+        self.keep_old(place);
         let entry = self.table.entry_mut(place);
         self.totals.subtract(entry);
         let result = change(entry);
@@ -85,11 +93,20 @@ impl Database {
     /// Changes what the entry holds outside its block, and nothing else of it.
     #[inline]
     pub(super) fn edit<R>(&mut self, place: Place, edit: impl FnOnce(&mut Entry) -> R) -> R {
+        self.keep_old(place);
         let entry = self.table.entry_mut(place);
         let before = entry.outside_bytes();
         let result = edit(entry);
         self.totals.entry_bytes = self.totals.entry_bytes - before + entry.outside_bytes();
         result
+    }
+
+    /// The entry is about to change or go: the snapshot gets it as it is, if it has not passed it.
+    #[inline]
+    fn keep_old(&mut self, place: Place) {
+        if let Some(unpassed) = &mut self.unpassed {
+            unpassed.pass(self.version, self.table.entry_mut(place));
+        }
     }
 
     /// Bytes of the table and its entries.

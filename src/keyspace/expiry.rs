@@ -115,9 +115,13 @@ impl Keyspace {
             let db = self.expiring.next_db % count;
             if let Some(database) = self.databases[db].as_deref_mut() {
                 let (expiring, garbage) = (&mut self.expiring, &mut self.garbage);
-                let totals = &mut database.totals;
-                let swept = database.table.expire(now, &mut left, |entry| {
+                let (totals, version) = (&mut database.totals, database.version);
+                let unpassed = &mut database.unpassed;
+                let swept = database.table.expire(now, &mut left, |mut entry| {
                     totals.subtract(&entry);
+                    if let Some(unpassed) = unpassed {
+                        unpassed.pass(version, &mut entry);
+                    }
                     if expiring.record {
                         expiring.expired.push((db, entry.key().into()));
                     }

@@ -19,6 +19,7 @@
 //! | `expiry` | expiry of one key, active expiry |
 //! | `walk` | scan, random, all |
 //! | `garbage` | what was detached and is freed in slices |
+//! | `snapshot` | all entries as they are at one moment, read out in slices |
 //! | `access` | LRU and LFU |
 
 mod access;
@@ -27,12 +28,14 @@ mod database;
 mod expiry;
 mod garbage;
 mod hasher;
+mod snapshot;
 mod strings;
 mod walk;
 
 pub use access::AccessPolicy;
 pub use expiry::{ExpiryPolicy, Progress};
 pub use hasher::{Key, KeyHasher, shard_of, tag_of};
+pub use snapshot::SnapshotFormat;
 pub use strings::{NewExpiry, NewString, StringBuf};
 
 pub use crate::structures::entry::{Collection, Entry, StringView, Type, ValueView, WrongType};
@@ -41,6 +44,7 @@ use access::AccessClock;
 use database::Database;
 use expiry::Expiring;
 use garbage::Garbage;
+use snapshot::Snapshot;
 use strings::Scratch;
 
 use crate::structures::table::Place;
@@ -80,6 +84,7 @@ pub struct Keyspace {
     garbage: Garbage,
     scratch: Scratch,
     stats: Stats,
+    snapshot: Snapshot,
 }
 
 impl Keyspace {
@@ -95,6 +100,7 @@ impl Keyspace {
             garbage: Garbage::default(),
             scratch: Scratch::default(),
             stats: Stats::default(),
+            snapshot: Snapshot::default(),
         }
     }
 
@@ -343,7 +349,7 @@ impl Keyspace {
             return 0;
         };
         let len = database.table.len();
-        self.garbage.add(*database);
+        self.detach(database);
         len
     }
 
@@ -354,8 +360,14 @@ impl Keyspace {
 
     /// Empties a database and frees its memory before it returns.
     pub fn flush_now(&mut self, db: usize) -> usize {
-        let database = self.databases.get_mut(db).and_then(Option::take);
-        database.map_or(0, |database| database.table.len())
+        let Some(database) = self.databases.get_mut(db).and_then(Option::take) else {
+            return 0;
+        };
+        let len = database.table.len();
+        if database.unpassed.is_some() {
+            self.detach(database);
+        }
+        len
     }
 
     /// Empties all databases as [`Keyspace::flush_now`] does.
@@ -399,6 +411,12 @@ impl Keyspace {
 
     #[inline]
     fn database_or_new(&mut self, db: usize) -> &mut Database {
-        self.databases[db].get_or_insert_default()
+        let version = self.snapshot.version;
+        self.databases[db].get_or_insert_with(|| {
+            Box::new(Database {
+                version,
+                ..Database::default()
+            })
+        })
     }
 }

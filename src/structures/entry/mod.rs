@@ -11,7 +11,7 @@
 //!   header  bits  0..3   kind: inline string, integer, big string, or one of the five collections
 //!                 3      an expiry follows (i64, milliseconds since 1970)
 //!                 4      raw: the string was modified in place, OBJECT ENCODING says so
-//!                 5      kept free for the version bit of a snapshot
+//!                 5      the version: which snapshot the entry was written before
 //!                 6      the key's length does not fit the header and follows
 //!                 8..32  access clock: seconds (LRU), or minutes * 256 + counter (LFU)
 //!                 32..48 length of the key
@@ -58,6 +58,7 @@ const ADDRESS_MASK: usize = (1 << ADDRESS_BITS) - 1;
 const KIND_MASK: u64 = 0b111;
 const HAS_EXPIRY: u64 = 1 << 3;
 const RAW: u64 = 1 << 4;
+const VERSION: u64 = 1 << 5;
 const LONG_KEY: u64 = 1 << 6;
 const ACCESS_SHIFT: u32 = 8;
 const ACCESS_MASK: u64 = 0xFF_FFFF;
@@ -286,6 +287,20 @@ impl Entry {
                 header & !(ACCESS_MASK << ACCESS_SHIFT)
                     | (u64::from(access) & ACCESS_MASK) << ACCESS_SHIFT
             });
+        }
+    }
+
+    /// The version that was set: one bit, `false` in a new entry.
+    #[inline]
+    pub fn version(&self) -> bool {
+        self.header() & VERSION != 0
+    }
+
+    /// Sets the version.
+    #[inline]
+    pub fn set_version(&mut self, version: bool) {
+        if self.version() != version {
+            self.update_header(|header| header ^ VERSION);
         }
     }
 

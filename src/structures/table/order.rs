@@ -54,6 +54,24 @@ impl Table {
         }
     }
 
+    /// Calls `each` for every entry of the segment that holds the position `cursor` (0 at first); returns the cursor of the
+    /// next segment in the hash order, `None` at the end. Some hundred entries a call. An entry that is there during the whole of a
+    /// walk is passed, perhaps twice; `each` must leave key and expiry alone.
+    pub fn pass_segment(&mut self, cursor: u64, mut each: impl FnMut(&mut Entry)) -> Option<u64> {
+        let index = self.segment_of(position(cursor));
+        let segment = &mut self.segments[index];
+        for group in 0..segment.group_count() {
+            segment.prefetch_entries_ahead(group);
+            for slot in 0..GROUP_SLOTS {
+                if let Some(entry) = segment.entry_mut(group, slot) {
+                    each(entry);
+                }
+            }
+        }
+        let next = position(segment.start + (1 << (POSITION_BITS - u32::from(segment.depth))));
+        (next != 0).then_some(next)
+    }
+
     /// A random entry, each as likely as any other; `None` in an empty table.
     pub fn random(&self, mut random: impl FnMut() -> u64) -> Option<&Entry> {
         const TRIES_MAX: usize = 200;
