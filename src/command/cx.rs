@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Client, Fault};
+use crate::base::random::Random;
 use crate::config::Config;
 use crate::keyspace::{Key, Keyspace};
 use crate::log::Lane;
@@ -123,6 +124,8 @@ pub struct Cx<'a> {
     pub config: &'a Config,
     /// What the line did.
     pub effects: &'a mut Effects,
+    /// Random choices (SPOP, SRANDMEMBER …). What they changed is logged as it came out: see [`Cx::log`].
+    pub random: &'a mut Random,
     /// The shard's place among the shards.
     pub place: Place,
     /// Node-wide switches that DEBUG and others set.

@@ -304,6 +304,7 @@ mod tests {
             now_ms: 0,
             config: &Config::default(),
             effects: &mut Effects::default(),
+            random: &mut Random::new(0),
             place: Place { index, count },
             switches: &mut Switches::default(),
         };

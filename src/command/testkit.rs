@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{Command, Write};
 use super::{Cx, Effects, Place, Registry, Run, Switches};
+use crate::base::random::Random;
 use crate::config::Config;
 use crate::keyspace::{KeyHasher, Keyspace};
 use crate::resp::{BIG_ARGUMENT_BYTES_MIN, Line, Output, Proto, Reply, Span, encode_line};
@@ -26,6 +27,7 @@ pub struct Kit {
     /// The clock, milliseconds since 1970.
     pub now_ms: i64,
     proto: Proto,
+    random: Random,
     switches: Switches,
 }
 
@@ -45,6 +47,7 @@ impl Kit {
             db: 0,
             now_ms: 0,
             proto: Proto::Resp2,
+            random: Random::new(5),
             switches: Switches::default(),
         };
         kit.advance_ms(1_700_000_000_000);
@@ -108,6 +111,7 @@ impl Kit {
             now_ms: self.now_ms,
             config: &self.config,
             effects: &mut self.effects,
+            random: &mut self.random,
             place: Place { index: 0, count: 1 },
             switches: &mut self.switches,
         };

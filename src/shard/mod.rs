@@ -14,6 +14,7 @@ use reserve::{ClaimId, Claimant, Reservations};
 use watch::Watches;
 
 use crate::command::cx::expired_writes;
+use crate::base::random::Random;
 use crate::command::{
     CommandId, Cx, Effects, KeyRef, Place, Registry, Run, Spread, Switches, Write, class, flag,
 };
@@ -71,13 +72,14 @@ pub struct Shard {
     /// What followers must apply.
     pub lane: Lane,
     place: Place,
+    random: Random,
     keys: Vec<KeyRef>,
     marks: Vec<u64>,
 }
 
 impl Shard {
-    /// An owner with its (empty) data.
-    pub fn new(keyspace: Keyspace, place: Place) -> Shard {
+    /// An owner with its (empty) data. `seed` starts the random choices of its lines.
+    pub fn new(keyspace: Keyspace, place: Place, seed: u64) -> Shard {
         Shard {
             keyspace,
             effects: Effects::default(),
@@ -85,6 +87,7 @@ impl Shard {
             watches: Watches::default(),
             lane: Lane::default(),
             place,
+            random: Random::new(seed),
             keys: Vec::new(),
             marks: Vec::new(),
         }
@@ -220,6 +223,7 @@ impl Shard {
             now_ms: env.now_ms,
             config: env.config,
             effects: &mut self.effects,
+            random: &mut self.random,
             place: self.place,
             switches: env.switches,
         };
