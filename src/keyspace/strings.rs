@@ -45,7 +45,12 @@ pub enum NewExpiry {
 #[derive(Debug)]
 pub struct StringBuf<'a>(&'a mut BytesMut);
 
-impl StringBuf<'_> {
+impl<'a> StringBuf<'a> {
+    /// A string that lies in no keyspace.
+    pub fn new(bytes: &'a mut BytesMut) -> StringBuf<'a> {
+        StringBuf(bytes)
+    }
+
     /// Adds `bytes` at the end.
     #[inline]
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
