@@ -14,13 +14,15 @@
 //! it is 0 again. A call visits one shard, so that it is one plain call there. Any number is a valid
 //! cursor: one that no SCAN gave out returns some keys, or none.
 
+use std::borrow::Cow;
+
 use super::{
     ClientCx, Command, Cx, Done, Fault, Flow, Group, Merge, Run, Spread, Where, category, flag,
 };
 use crate::base::glob;
 use crate::base::number::{parse_i64, parse_u64};
 use crate::base::random::Random;
-use crate::resp::Line;
+use crate::resp::{Line, Reply};
 
 /// The commands of this file.
 pub const TABLE: &[Command] = &[
@@ -126,22 +128,47 @@ const POSITION_BITS: u32 = 48;
 /// Keys looked at by one SCAN without COUNT.
 const SCAN_COUNT_DEFAULT: usize = 10;
 
-/// SCAN's options.
-struct ScanOptions<'a> {
+/// What is scanned, which decides on the options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scanned {
+    /// Keys: with TYPE.
+    Keys,
+    /// Members of one value.
+    Members,
+    /// Fields of one value: with NOVALUES.
+    Fields,
+}
+
+/// The options of SCAN and of the scans of one value.
+pub struct ScanOptions<'a> {
     pattern: Pattern<'a>,
-    count: usize,
+    /// About how many elements one call looks at.
+    pub count: usize,
     type_name: Option<&'a [u8]>,
+    /// Fields are returned without their values.
+    pub no_values: bool,
 }
 
 impl<'a> ScanOptions<'a> {
-    fn parse(line: &Line<'a>, from: usize) -> Result<ScanOptions<'a>, Fault> {
+    /// The options from the argument `from` on.
+    pub fn parse(
+        line: &Line<'a>,
+        from: usize,
+        scanned: Scanned,
+    ) -> Result<ScanOptions<'a>, Fault> {
         let mut options = ScanOptions {
             pattern: Pattern::Any,
             count: SCAN_COUNT_DEFAULT,
             type_name: None,
+            no_values: false,
         };
         let mut at = from;
         while at < line.len() {
+            if line.is(at, "novalues") && scanned == Scanned::Fields {
+                options.no_values = true;
+                at += 1;
+                continue;
+            }
             if at + 1 == line.len() {
                 return Err(Fault::Syntax);
             }
@@ -154,7 +181,7 @@ impl<'a> ScanOptions<'a> {
                 options.count = usize::try_from(count).unwrap_or(usize::MAX);
             } else if line.is(at, "match") {
                 options.pattern = Pattern::new(value);
-            } else if line.is(at, "type") {
+            } else if line.is(at, "type") && scanned == Scanned::Keys {
                 options.type_name = Some(value);
             } else {
                 return Err(Fault::Syntax);
@@ -163,7 +190,49 @@ impl<'a> ScanOptions<'a> {
         }
         Ok(options)
     }
+
+    /// MATCH asks for the element, or for all.
+    #[inline]
+    pub fn matches(&self, element: &[u8]) -> bool {
+        self.pattern.matches(element)
+    }
 }
+
+/// What a scan found, kept until the cursor is known, which comes first in the reply.
+#[derive(Default)]
+pub struct Found {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Found {
+    /// Adds an element of the reply.
+    #[inline]
+    pub fn push(&mut self, element: &[u8]) {
+        self.bytes.extend_from_slice(element);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Replies with the cursor to go on from and all that was found.
+    pub fn reply(&self, reply: &mut Reply<'_>, cursor: u64) {
+        reply.array(2);
+        reply.bulk_u64(cursor);
+        reply.array(self.ends.len());
+        let mut begin = 0;
+        for &end in &self.ends {
+            reply.bulk(&self.bytes[begin..end]);
+            begin = end;
+        }
+    }
+}
+
+/// The cursor of a scan within one value: a place in its table. One that no scan gave out returns some elements, or none.
+pub fn value_cursor(text: &[u8]) -> Result<u64, Fault> {
+    let (_, position) = parse_cursor(text).ok_or(INVALID_CURSOR)?;
+    Ok(position)
+}
+
+const INVALID_CURSOR: Fault = Fault::Text(Cow::Borrowed("ERR invalid cursor"));
 
 fn parse_cursor(text: &[u8]) -> Option<(usize, u64)> {
     // As Redis reads cursors: no blank in front, unlike of other unsigned numbers, and nothing at all means 0.
@@ -185,27 +254,22 @@ fn shard_of_cursor(line: &Line<'_>, shards: usize) -> usize {
 }
 
 fn scan(cx: &mut Cx<'_>) -> Done {
-    let (shard, position) =
-        parse_cursor(cx.line.arg(1)).ok_or(Fault::text("ERR invalid cursor"))?;
-    let options = ScanOptions::parse(&cx.line, 2)?;
+    let (shard, position) = parse_cursor(cx.line.arg(1)).ok_or(INVALID_CURSOR)?;
+    let options = ScanOptions::parse(&cx.line, 2, Scanned::Keys)?;
+    let mut found = Found::default();
     if shard != cx.place.index {
         // No SCAN gave this cursor out: there are fewer shards.
-        cx.reply.array(2);
-        cx.reply.bulk(b"0");
-        cx.reply.array(0);
+        found.reply(&mut cx.reply, 0);
         return Ok(());
     }
-    let mut found: Vec<u8> = Vec::new();
-    let mut ends: Vec<usize> = Vec::new();
     let next = cx
         .keyspace
         .scan(cx.db, position, options.count, &mut |entry| {
             let right_type = options
                 .type_name
                 .is_none_or(|name| name.eq_ignore_ascii_case(entry.type_().name().as_bytes()));
-            if right_type && options.pattern.matches(entry.key()) {
-                found.extend_from_slice(entry.key());
-                ends.push(found.len());
+            if right_type && options.matches(entry.key()) {
+                found.push(entry.key());
             }
         });
     let cursor = match next {
@@ -213,14 +277,7 @@ fn scan(cx: &mut Cx<'_>) -> Done {
         0 => 0,
         next => (shard as u64) << POSITION_BITS | next,
     };
-    cx.reply.array(2);
-    cx.reply.bulk(itoa::Buffer::new().format(cursor).as_bytes());
-    cx.reply.array(ends.len());
-    let mut begin = 0;
-    for end in ends {
-        cx.reply.bulk(&found[begin..end]);
-        begin = end;
-    }
+    found.reply(&mut cx.reply, cursor);
     Ok(())
 }
 
@@ -274,7 +331,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::keyspace::{Key, KeyHasher, Keyspace, NewExpiry, NewString, shard_of};
-    use crate::resp::{Output, Proto, Reply, Span, Value, decode};
+    use crate::resp::{Output, Proto, Span, Value, decode};
 
     fn set(keyspace: &mut Keyspace, name: &[u8], expiry: NewExpiry) {
         let hash = keyspace.hasher().hash(name);

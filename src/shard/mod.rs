@@ -13,8 +13,8 @@ pub mod watch;
 use reserve::{ClaimId, Claimant, Reservations};
 use watch::Watches;
 
-use crate::command::cx::expired_writes;
 use crate::base::random::Random;
+use crate::command::cx::expired_writes;
 use crate::command::{
     CommandId, Cx, Effects, KeyRef, Place, Registry, Run, Spread, Switches, Write, class, flag,
 };
