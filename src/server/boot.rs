@@ -11,6 +11,7 @@ use crate::command::{Node, Registry};
 use crate::config::{Config, Included, Invocation, parse_cpu_list, parse_file};
 use crate::keyspace::KeyHasher;
 use crate::rt::{self, CoreSpec, Listener, Options, StartError, sys};
+use crate::structures::pairs::set_hash_seeds;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,8 @@ pub(super) fn start(invocation: &Invocation) -> Result<(), BootError> {
         );
     }
     let pid_file = write_pid_file(&config)?;
+    let [a, b, c, d, ..] = random_words();
+    set_hash_seeds([a, b, c, d]);
     let seeds = random_words();
     let shared = Arc::new(Shared {
         config: Arc::new(config),

@@ -4,6 +4,7 @@ pub mod entry;
 pub mod hash;
 pub mod list;
 pub mod listpack;
+pub mod pairs;
 mod prefetch;
 pub mod set;
 pub mod sorted_set;

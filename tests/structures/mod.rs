@@ -5,6 +5,7 @@
 mod keyspace;
 mod list;
 mod listpack;
+mod pairs;
 mod table;
 
 use std::hash::{BuildHasher, Hasher, RandomState};

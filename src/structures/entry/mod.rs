@@ -38,6 +38,7 @@ use super::list::List;
 use super::set::Set;
 use super::sorted_set::SortedSet;
 use super::stream::Stream;
+use super::table::Element;
 use collection::with_collection;
 use string::Value;
 
@@ -52,8 +53,10 @@ const EMBSTR_BYTES_MAX: usize = 44;
 /// its word.
 const REQUESTED_ALIGN: usize = if cfg!(miri) { 8 } else { 1 };
 
-const ADDRESS_BITS: u32 = 48;
-const ADDRESS_MASK: usize = (1 << ADDRESS_BITS) - 1;
+/// Bits of a word that are an address.
+pub(super) const ADDRESS_BITS: u32 = 48;
+/// The address of a word.
+pub(super) const ADDRESS_MASK: usize = (1 << ADDRESS_BITS) - 1;
 
 const KIND_MASK: u64 = 0b111;
 const HAS_EXPIRY: u64 = 1 << 3;
@@ -402,6 +405,38 @@ impl Entry {
     }
 }
 
+impl Element for Entry {
+    #[inline]
+    fn key(&self) -> &[u8] {
+        Entry::key(self)
+    }
+
+    #[inline]
+    fn has_key(&self, key: &[u8]) -> bool {
+        Entry::has_key(self, key)
+    }
+
+    #[inline]
+    fn deadline(&self) -> Option<i64> {
+        self.expiry()
+    }
+
+    #[inline]
+    fn mark(&self) -> u16 {
+        Entry::mark(self)
+    }
+
+    #[inline]
+    fn set_mark(&mut self, mark: u16) {
+        Entry::set_mark(self, mark);
+    }
+
+    #[inline]
+    fn block(&self) -> *const u8 {
+        Entry::block(self)
+    }
+}
+
 impl Drop for Entry {
     fn drop(&mut self) {
         let length = self.shape().length();
@@ -479,13 +514,15 @@ fn kind_of(header: u64) -> Kind {
     }
 }
 
+/// The layout of a block of `length` bytes.
 #[inline]
-fn layout(length: usize) -> Layout {
+pub(super) fn layout(length: usize) -> Layout {
     Layout::from_size_align(allocated(length), REQUESTED_ALIGN)
         .expect("an entry is far smaller than memory")
 }
 
-fn allocate(length: usize) -> *mut u8 {
+/// A fresh block of `length` bytes, which is not 0; its address fits [`ADDRESS_BITS`].
+pub(super) fn allocate(length: usize) -> *mut u8 {
     let layout = layout(length);
     // SAFETY: the layout is at least a header long.
     let block = unsafe { alloc(layout) };

@@ -1,6 +1,6 @@
 //! The table of a database's keys: extendible hashing, growing one small segment at a time.
 //!
-//! Lives on a shard, inside its keyspace. A pure structure: it is handed hashes, never computes one of its own accord, and
+//! Lives on a shard, inside its keyspace; large hashes and sets are such tables too (`pairs`). A pure structure: it is handed hashes, never computes one of its own accord, and
 //! where it must have one again (a split, a scan) it asks the function it is given.
 //!
 //! ```text
@@ -59,10 +59,34 @@ pub struct Place {
     slot: u8,
 }
 
-/// A table of entries.
-pub struct Table {
+/// What a table holds: a thing with a key, one word wide, whose upper 16 bits are the table's.
+pub trait Element: Sized {
+    /// The key.
+    fn key(&self) -> &[u8];
+
+    /// The key is `key`.
+    fn has_key(&self, key: &[u8]) -> bool;
+
+    /// The moment before which nothing of it expires, milliseconds since 1970; `None` when nothing does.
+    fn deadline(&self) -> Option<i64>;
+
+    /// The table's bits in the element's word.
+    fn mark(&self) -> u16;
+
+    /// Sets the table's bits in the element's word.
+    fn set_mark(&mut self, mark: u16);
+
+    /// Where its key lies, for a prefetch.
+    fn block(&self) -> *const u8;
+}
+
+/// The table of a database's keys.
+pub type Table = TableOf<Entry>;
+
+/// A table of elements.
+pub struct TableOf<E> {
     directory: Vec<u32>,
-    segments: Vec<Segment>,
+    segments: Vec<Segment<E>>,
     depth: u32,
     len: usize,
     /// Segments by their depth, to see when the directory can be halved.
@@ -71,9 +95,20 @@ pub struct Table {
     sweep: sweep::Sweep,
 }
 
-impl Default for Table {
-    fn default() -> Table {
-        Table::new()
+impl<E: Element> Default for TableOf<E> {
+    fn default() -> TableOf<E> {
+        TableOf::new()
+    }
+}
+
+impl<E: Element + Clone> Clone for TableOf<E> {
+    fn clone(&self) -> TableOf<E> {
+        TableOf {
+            directory: self.directory.clone(),
+            segments: self.segments.clone(),
+            sweep: self.sweep.clone(),
+            ..*self
+        }
     }
 }
 
@@ -82,13 +117,13 @@ fn position(hash: u64) -> u64 {
     hash & ((1 << POSITION_BITS) - 1)
 }
 
-impl Table {
+impl<E: Element> TableOf<E> {
     /// An empty table: one group.
-    pub fn new() -> Table {
+    pub fn new() -> TableOf<E> {
         let first = Segment::new(0, 0, 1);
         let mut segments_of_depth = [0; DEPTH_MAX as usize + 1];
         segments_of_depth[0] = 1;
-        Table {
+        TableOf {
             directory: vec![0],
             segments_bytes: first.memory_bytes(),
             segments: vec![first],
@@ -115,7 +150,7 @@ impl Table {
     pub fn memory_bytes(&self) -> usize {
         self.segments_bytes
             + self.directory.capacity() * size_of::<u32>()
-            + self.segments.capacity() * size_of::<Segment>()
+            + self.segments.capacity() * size_of::<Segment<E>>()
     }
 
     /// The number of slots, used or not.
@@ -150,21 +185,21 @@ impl Table {
 
     /// The entry at a place that was just found. Panics when there is none: the place is out of date.
     #[inline]
-    pub fn entry(&self, place: Place) -> &Entry {
+    pub fn entry(&self, place: Place) -> &E {
         self.segments[place.segment as usize]
             .entry(place.group as usize, place.slot as usize)
             .expect("an entry at its place")
     }
 
-    /// As [`Table::entry`], to modify. A new expiry must be told to [`Table::note_expiry`].
+    /// As [`TableOf::entry`], to modify. A new deadline must be told to [`TableOf::note_expiry`].
     #[inline]
-    pub fn entry_mut(&mut self, place: Place) -> &mut Entry {
+    pub fn entry_mut(&mut self, place: Place) -> &mut E {
         self.segments[place.segment as usize]
             .entry_mut(place.group as usize, place.slot as usize)
             .expect("an entry at its place")
     }
 
-    /// The entry at `place` got an expiry, or another one.
+    /// The entry at `place` got a deadline, or another one.
     #[inline]
     pub fn note_expiry(&mut self, place: Place, at: i64) {
         self.segments[place.segment as usize].note_deadline(Some(at));
@@ -173,13 +208,13 @@ impl Table {
 
     /// Inserts an entry whose key is not in the table. `hash` hashes a key; `entry_hash` is that of this one.
     #[inline]
-    pub fn insert(&mut self, entry_hash: u64, entry: Entry, hash: impl Fn(&[u8]) -> u64) -> Place {
+    pub fn insert(&mut self, entry_hash: u64, entry: E, hash: impl Fn(&[u8]) -> u64) -> Place {
         let mut index = self.segment_of(position(entry_hash));
         while !self.segments[index].has_room() {
             self.make_room(index, &hash);
             index = self.segment_of(position(entry_hash));
         }
-        let expiry = entry.expiry();
+        let deadline = entry.deadline();
         let segment = &mut self.segments[index];
         let (group, slot) = segment.insert(Fingerprint::of(entry_hash), entry);
         self.len += 1;
@@ -188,14 +223,14 @@ impl Table {
             group,
             slot,
         };
-        if let Some(at) = expiry {
+        if let Some(at) = deadline {
             self.note_expiry(place, at);
         }
         place
     }
 
     /// Takes an entry out.
-    pub fn remove(&mut self, place: Place) -> Entry {
+    pub fn remove(&mut self, place: Place) -> E {
         let index = place.segment as usize;
         let entry = self.segments[index]
             .remove(place.group as usize, place.slot as usize)
@@ -206,7 +241,7 @@ impl Table {
     }
 
     /// All entries, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+    pub fn iter(&self) -> impl Iterator<Item = &E> {
         self.segments
             .iter()
             .flat_map(|segment| segment.entries().map(|(_, _, entry)| entry))
@@ -214,7 +249,7 @@ impl Table {
 
     /// Takes entries out until the table is empty or about `budget` are gone; the rest is no table any more, but for
     /// another call of this. Says how many went.
-    pub fn dismantle(&mut self, budget: usize, mut taken: impl FnMut(&Entry)) -> usize {
+    pub fn dismantle(&mut self, budget: usize, mut taken: impl FnMut(&E)) -> usize {
         let mut count = 0;
         while count < budget
             && let Some(segment) = self.segments.pop()
@@ -227,7 +262,7 @@ impl Table {
             self.segments_bytes -= segment.memory_bytes();
         }
         if self.segments.is_empty() {
-            *self = Table::new();
+            *self = TableOf::new();
         }
         count
     }
@@ -376,7 +411,7 @@ impl Table {
                 assert_eq!(self.segment_of(position(hash(entry.key()))), index);
                 assert!(
                     entry
-                        .expiry()
+                        .deadline()
                         .is_none_or(|at| self.deadline().is_some_and(|first| at >= first))
                 );
             }

@@ -1,10 +1,9 @@
 //! Walks in hash order, and random picks.
 
-use super::{POSITION_BITS, Place, SEGMENT_GROUPS_MAX, Table, position};
-use crate::structures::entry::Entry;
+use super::{Element, POSITION_BITS, Place, SEGMENT_GROUPS_MAX, TableOf, position};
 use crate::structures::table::segment::GROUP_SLOTS;
 
-impl Table {
+impl<E: Element> TableOf<E> {
     /// Emits about `count` entries in hash order from the position `cursor` on, and returns the position to go on from; 0 when
     /// the end is reached. Entries of one position go out together, so that no position is left half done:
     /// whatever is in the table during the whole of a walk from 0 to 0 is emitted. `hash` hashes a key.
@@ -13,7 +12,7 @@ impl Table {
         cursor: u64,
         count: usize,
         hash: impl Fn(&[u8]) -> u64,
-        emit: &mut dyn FnMut(&Entry),
+        emit: &mut dyn FnMut(&E),
     ) -> u64 {
         let mut cursor = position(cursor);
         let mut left = count.max(1);
@@ -73,7 +72,7 @@ impl Table {
     }
 
     /// A random entry, each as likely as any other; `None` in an empty table.
-    pub fn random(&self, mut random: impl FnMut() -> u64) -> Option<&Entry> {
+    pub fn random(&self, mut random: impl FnMut() -> u64) -> Option<&E> {
         const TRIES_MAX: usize = 200;
         if self.len == 0 {
             return None;

@@ -15,7 +15,8 @@
 //! - The mark of an entry is the low 16 bits of its hash and gives its home in an array of any size, so that
 //!   resizing, merging and removing read no entry.
 
-use crate::structures::entry::{Entry, allocated};
+use super::Element;
+use crate::structures::entry::allocated;
 use crate::structures::prefetch::prefetch;
 
 /// Slots of a group: seven words and their tags fill a cache line.
@@ -56,17 +57,35 @@ impl Fingerprint {
 }
 
 #[repr(C)]
-pub(super) struct Group {
+pub(super) struct Group<E> {
     control: u64,
-    slots: [Option<Entry>; GROUP_SLOTS],
+    slots: [Option<E>; GROUP_SLOTS],
 }
 
-const _: () = assert!(size_of::<Group>() == 64);
+/// Bytes of a group: a cache line.
+const GROUP_BYTES: usize = 64;
 
-impl Group {
-    const EMPTY: Group = Group {
-        control: 0,
-        slots: [const { None }; GROUP_SLOTS],
+impl<E: Element + Clone> Clone for Group<E> {
+    fn clone(&self) -> Group<E> {
+        let copy = |element: &E| {
+            let mut copy = element.clone();
+            copy.set_mark(element.mark());
+            copy
+        };
+        Group {
+            control: self.control,
+            slots: std::array::from_fn(|slot| self.slots[slot].as_ref().map(copy)),
+        }
+    }
+}
+
+impl<E: Element> Group<E> {
+    const EMPTY: Group<E> = {
+        assert!(size_of::<Group<E>>() == GROUP_BYTES);
+        Group {
+            control: 0,
+            slots: [const { None }; GROUP_SLOTS],
+        }
     };
 
     /// The slots whose tag may be `tag`: bit 7 of their byte. The lowest one is right; above a right one a wrong one may
@@ -102,21 +121,30 @@ impl Group {
 }
 
 /// A stretch of the hash order with its entries.
-pub(super) struct Segment {
-    groups: Box<[Group]>,
+pub(super) struct Segment<E> {
+    groups: Box<[Group<E>]>,
     /// The first position of the stretch.
     pub(super) start: u64,
-    /// No entry expires before this; may be earlier than the earliest expiry.
+    /// No entry is due before this; may be earlier than the earliest deadline.
     pub(super) deadline: i64,
     len: u32,
     /// Leading bits of the position that all entries have in common.
     pub(super) depth: u8,
 }
 
+impl<E: Element + Clone> Clone for Segment<E> {
+    fn clone(&self) -> Segment<E> {
+        Segment {
+            groups: self.groups.clone(),
+            ..*self
+        }
+    }
+}
+
 /// The number of groups, at least `groups`, that fill one of the allocator's size classes but for one group: aligned allocations
 /// of mimalloc 3 need some bytes to spare, and would take the next class for a full one.
 fn size_class(groups: usize) -> usize {
-    allocated((groups + 1) * size_of::<Group>()) / size_of::<Group>() - 1
+    allocated((groups + 1) * GROUP_BYTES) / GROUP_BYTES - 1
 }
 
 /// The number of groups for `len` entries with some room to grow.
@@ -124,8 +152,8 @@ fn groups_for(len: usize) -> usize {
     size_class((len * 11).div_ceil(65).max(1))
 }
 
-impl Segment {
-    pub(super) fn new(start: u64, depth: u8, groups: usize) -> Segment {
+impl<E: Element> Segment<E> {
+    pub(super) fn new(start: u64, depth: u8, groups: usize) -> Segment<E> {
         Segment {
             groups: (0..groups).map(|_| Group::EMPTY).collect(),
             start,
@@ -136,7 +164,7 @@ impl Segment {
     }
 
     /// An empty segment with room for `len` entries.
-    pub(super) fn with_room(start: u64, depth: u8, len: usize) -> Segment {
+    pub(super) fn with_room(start: u64, depth: u8, len: usize) -> Segment<E> {
         Segment::new(start, depth, groups_for(len))
     }
 
@@ -152,7 +180,7 @@ impl Segment {
 
     /// Bytes of its array.
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.groups) + size_of::<Group>()
+        size_of_val(&*self.groups) + GROUP_BYTES
     }
 
     /// An entry can be inserted: about one slot in fourteen stays free, so that searches stay short.
@@ -213,7 +241,7 @@ impl Segment {
 
     /// Inserts an entry; there is a free slot.
     #[inline]
-    pub(super) fn insert(&mut self, fingerprint: Fingerprint, mut entry: Entry) -> (u32, u8) {
+    pub(super) fn insert(&mut self, fingerprint: Fingerprint, mut entry: E) -> (u32, u8) {
         let mut index = fingerprint.home(self.groups.len());
         loop {
             let group = &mut self.groups[index];
@@ -232,7 +260,7 @@ impl Segment {
     }
 
     /// Takes an entry out.
-    pub(super) fn remove(&mut self, index: usize, slot: usize) -> Option<Entry> {
+    pub(super) fn remove(&mut self, index: usize, slot: usize) -> Option<E> {
         let group = &mut self.groups[index];
         let mut entry = group.slots[slot].take()?;
         group.control &= !(0xFF << (slot * 8));
@@ -251,17 +279,17 @@ impl Segment {
     }
 
     #[inline]
-    pub(super) fn entry(&self, index: usize, slot: usize) -> Option<&Entry> {
+    pub(super) fn entry(&self, index: usize, slot: usize) -> Option<&E> {
         self.groups.get(index)?.slots.get(slot)?.as_ref()
     }
 
     #[inline]
-    pub(super) fn entry_mut(&mut self, index: usize, slot: usize) -> Option<&mut Entry> {
+    pub(super) fn entry_mut(&mut self, index: usize, slot: usize) -> Option<&mut E> {
         self.groups.get_mut(index)?.slots.get_mut(slot)?.as_mut()
     }
 
     /// All entries with their groups and slots. Entries ahead are prefetched.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (u32, u8, &Entry)> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = (u32, u8, &E)> {
         (0..self.groups.len()).flat_map(move |index| {
             self.prefetch_entries_ahead(index);
             let slots = self.groups[index].slots.iter().enumerate();
@@ -311,7 +339,7 @@ impl Segment {
     }
 
     /// Takes over all entries of `other`, making room first.
-    pub(super) fn merge(&mut self, other: Segment) {
+    pub(super) fn merge(&mut self, other: Segment<E>) {
         let groups = groups_for(self.len() + other.len());
         self.deadline = self.deadline.min(other.deadline);
         if groups > self.groups.len() || groups * 2 < self.groups.len() {
@@ -320,7 +348,7 @@ impl Segment {
         self.absorb(other.groups);
     }
 
-    fn absorb(&mut self, groups: Box<[Group]>) {
+    fn absorb(&mut self, groups: Box<[Group<E>]>) {
         for mut group in groups {
             for slot in 0..GROUP_SLOTS {
                 let tag = group.tag(slot);
@@ -333,7 +361,11 @@ impl Segment {
     }
 
     /// Splits into the entries whose position has `bit` clear and those that have it set.
-    pub(super) fn split(&mut self, bit: u64, hash: &impl Fn(&[u8]) -> u64) -> (Segment, Segment) {
+    pub(super) fn split(
+        &mut self,
+        bit: u64,
+        hash: &impl Fn(&[u8]) -> u64,
+    ) -> (Segment<E>, Segment<E>) {
         let mut upper: Vec<u8> = vec![0; self.groups.len()];
         let mut upper_len = 0;
         for (index, slot, entry) in self.entries() {
@@ -343,7 +375,7 @@ impl Segment {
             }
         }
         let depth = self.depth + 1;
-        let mut low = Segment::with_room(self.start, depth, self.len() - upper_len);
+        let mut low: Segment<E> = Segment::with_room(self.start, depth, self.len() - upper_len);
         let mut high = Segment::with_room(self.start | bit, depth, upper_len);
         let groups = std::mem::take(&mut self.groups);
         for (mut group, upper) in groups.into_iter().zip(upper) {
@@ -355,7 +387,7 @@ impl Segment {
                     } else {
                         &mut high
                     };
-                    half.note_deadline(entry.expiry());
+                    half.note_deadline(entry.deadline());
                     let mark = entry.mark();
                     half.insert(Fingerprint { tag, mark }, entry);
                 }
@@ -364,10 +396,10 @@ impl Segment {
         (low, high)
     }
 
-    /// An entry of the segment expires at `expiry`.
+    /// An entry of the segment is due at `deadline`.
     #[inline]
-    pub(super) fn note_deadline(&mut self, expiry: Option<i64>) {
-        if let Some(at) = expiry {
+    pub(super) fn note_deadline(&mut self, deadline: Option<i64>) {
+        if let Some(at) = deadline {
             self.deadline = self.deadline.min(at);
         }
     }
@@ -397,7 +429,7 @@ impl Segment {
                 passed[at] += 1;
                 at = self.next(at);
             }
-            assert!(entry.expiry().is_none_or(|at| at >= self.deadline));
+            assert!(entry.deadline().is_none_or(|at| at >= self.deadline));
             len += 1;
         }
         assert_eq!(len, self.len());

@@ -5,9 +5,8 @@
 //! nothing due. A segment that is split or merged during a round is passed again or left for the next: never forgotten, since
 //! its deadline then goes into the table's.
 
-use super::Table;
 use super::segment::{GROUP_SLOTS, NO_DEADLINE};
-use crate::structures::entry::Entry;
+use super::{Element, TableOf};
 
 /// How many segments with nothing due cost as much as one removed entry.
 const SKIPS_PER_UNIT: usize = 16;
@@ -16,6 +15,7 @@ const SKIPS_PER_UNIT: usize = 16;
 const KEPT_PER_UNIT: usize = 4;
 
 /// Where the current round stands.
+#[derive(Clone)]
 pub(super) struct Sweep {
     /// The segment to pass next; 0 between rounds.
     next: usize,
@@ -47,7 +47,7 @@ impl Sweep {
     }
 }
 
-/// What one call of [`Table::expire`] did.
+/// What one call of [`TableOf::expire`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Entries removed.
@@ -58,21 +58,25 @@ pub struct Swept {
     pub more: bool,
 }
 
-impl Table {
+impl<E: Element> TableOf<E> {
     /// The moment before which nothing expires; `None` when nothing does. May be too early, never too late.
     #[inline]
     pub fn deadline(&self) -> Option<i64> {
         (self.sweep.deadline != NO_DEADLINE).then_some(self.sweep.deadline)
     }
 
+    /// The number of elements whose deadline is before `now`: passes over segments with nothing due.
+    pub fn due(&self, now: i64) -> usize {
+        let segments = self.segments.iter();
+        let due = segments.filter(|segment| segment.deadline < now);
+        due.flat_map(|segment| segment.entries())
+            .filter(|(_, _, element)| element.deadline().is_some_and(|at| at < now))
+            .count()
+    }
+
     /// Removes entries whose expiry is before `now`, hands each to `expired`, and takes what it cost off `budget`
     /// (about one per removed entry). Ends with the budget, or when nothing is due any more.
-    pub fn expire(
-        &mut self,
-        now: i64,
-        budget: &mut usize,
-        mut expired: impl FnMut(Entry),
-    ) -> Swept {
+    pub fn expire(&mut self, now: i64, budget: &mut usize, mut expired: impl FnMut(E)) -> Swept {
         let mut swept = Swept::default();
         let mut skipped = 0;
         loop {
@@ -110,14 +114,14 @@ impl Table {
         }
     }
 
-    fn expire_segment(&mut self, index: usize, now: i64, expired: &mut impl FnMut(Entry)) -> Swept {
+    fn expire_segment(&mut self, index: usize, now: i64, expired: &mut impl FnMut(E)) -> Swept {
         let segment = &mut self.segments[index];
         let mut seen = Swept::default();
         segment.deadline = NO_DEADLINE;
         for group in 0..segment.group_count() {
             segment.prefetch_entries_ahead(group);
             for slot in 0..GROUP_SLOTS {
-                let Some(at) = segment.entry(group, slot).and_then(Entry::expiry) else {
+                let Some(at) = segment.entry(group, slot).and_then(E::deadline) else {
                     continue;
                 };
                 if at >= now {
