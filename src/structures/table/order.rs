@@ -56,7 +56,7 @@ impl<E: Element> TableOf<E> {
     /// Calls `each` for every entry of the segment that holds the position `cursor` (0 at first); returns the cursor of the
     /// next segment in the hash order, `None` at the end. Some hundred entries a call. An entry that is there during the whole of a
     /// walk is passed, perhaps twice; `each` must leave key and expiry alone.
-    pub fn pass_segment(&mut self, cursor: u64, mut each: impl FnMut(&mut Entry)) -> Option<u64> {
+    pub fn pass_segment(&mut self, cursor: u64, mut each: impl FnMut(&mut E)) -> Option<u64> {
         let index = self.segment_of(position(cursor));
         let segment = &mut self.segments[index];
         for group in 0..segment.group_count() {
