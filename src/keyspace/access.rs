@@ -18,6 +18,18 @@ pub enum AccessPolicy {
     },
 }
 
+/// When or how often a key was used, as RDB data and RESTORE tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Usage {
+    /// Nothing is told.
+    #[default]
+    Unknown,
+    /// Last so many seconds ago.
+    Idle(u64),
+    /// As often as this logarithmic counter says.
+    Frequency(u8),
+}
+
 /// The clock's hands for one moment, and the random numbers that the counter needs.
 pub(super) struct AccessClock {
     pub(super) policy: AccessPolicy,
@@ -48,6 +60,20 @@ impl AccessClock {
         match self.policy {
             AccessPolicy::Lru => self.seconds,
             AccessPolicy::Lfu { .. } => self.minutes << 8 | LFU_INIT,
+        }
+    }
+
+    /// The clock of a key that was used so. What another policy tells counts as nothing.
+    pub(super) fn restored(&self, usage: Usage) -> u32 {
+        match (self.policy, usage) {
+            (AccessPolicy::Lru, Usage::Idle(seconds)) => {
+                let idle = seconds.min(0xFF_FFFF) as u32;
+                self.seconds.wrapping_sub(idle) & 0xFF_FFFF
+            }
+            (AccessPolicy::Lfu { .. }, Usage::Frequency(counter)) => {
+                self.minutes << 8 | u32::from(counter)
+            }
+            _ => self.fresh(),
         }
     }
 
@@ -106,6 +132,25 @@ mod tests {
         let access = clock.fresh();
         clock.set_now((0xFF_FFFF + 10) * 1000);
         assert_eq!(clock.idle_seconds(access), 10);
+    }
+
+    #[test]
+    fn a_restored_clock_tells_what_it_was_told() {
+        let mut clock = AccessClock::new(1);
+        clock.set_now(10_000);
+        let idle = |clock: &AccessClock, usage| clock.idle_seconds(clock.restored(usage));
+        assert_eq!(idle(&clock, Usage::Idle(7)), 7);
+        assert_eq!(idle(&clock, Usage::Idle(100)), 100);
+        assert_eq!(idle(&clock, Usage::Idle(u64::MAX)), 0xFF_FFFF);
+        assert_eq!(idle(&clock, Usage::Frequency(9)), 0);
+        clock.policy = AccessPolicy::Lfu {
+            log_factor: 10,
+            decay_minutes: 1,
+        };
+        let frequency = |usage| clock.frequency(clock.restored(usage));
+        assert_eq!(frequency(Usage::Frequency(200)), 200);
+        assert_eq!(frequency(Usage::Idle(7)), LFU_INIT);
+        assert_eq!(frequency(Usage::Unknown), LFU_INIT);
     }
 
     #[test]

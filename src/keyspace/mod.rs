@@ -32,7 +32,7 @@ mod snapshot;
 mod strings;
 mod walk;
 
-pub use access::AccessPolicy;
+pub use access::{AccessPolicy, Usage};
 pub use expiry::{ExpiryPolicy, Progress};
 pub use hasher::{Key, KeyHasher, shard_of, tag_of};
 pub use snapshot::SnapshotFormat;
@@ -163,6 +163,11 @@ impl Keyspace {
     /// The entry's access counter; only under [`AccessPolicy::Lfu`].
     pub fn frequency(&self, entry: &Entry) -> u32 {
         self.access.frequency(entry.access())
+    }
+
+    /// The access clock of an entry that comes in from elsewhere and was used so.
+    pub fn restored_access(&self, usage: Usage) -> u32 {
+        self.access.restored(usage)
     }
 
     /// Reads a key: counts a hit or a miss and sets the access clock.
