@@ -10,6 +10,7 @@ mod limits;
 mod peers;
 mod protocol;
 mod pubsub;
+mod rdb;
 mod starting;
 mod tools;
 mod transactions;

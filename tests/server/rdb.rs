@@ -1,0 +1,214 @@
+//! The RDB codec against Redis: files that it writes are read, files of ours it reads, payloads go both ways.
+
+use std::path::Path;
+use std::process::Command;
+
+use shardine::keyspace::{OwnedEntry, Usage};
+use shardine::rdb::{Encoder, Error, Facts, Item, Reader, Version, Writer};
+
+use super::harness::Server;
+use super::wire::{Value, Wire};
+use super::{on_all_shards, peers};
+
+const DEBUG: &[&str] = &["--enable-debug-command", "yes"];
+
+/// Lines that make a key of each shape that Redis writes: small ones and large ones of each type.
+fn data() -> Vec<Vec<String>> {
+    let mut lines = vec![];
+    let mut line = |text: &str| lines.push(text.split(' ').map(str::to_owned).collect());
+    line("SET string:text hello");
+    line("SET string:8 -128");
+    line("SET string:16 32767");
+    line("SET string:32 -2147483648");
+    line("SET string:64 9223372036854775807");
+    line("SET string:zeros 007");
+    line(&format!("SET string:words {}", "abcdefghij".repeat(500)));
+    line("SET string:expiring value PXAT 5000000000123");
+    line("SETBIT string:bits 100000 1");
+    lines
+}
+
+/// Sends all lines; none may fail.
+#[track_caller]
+fn fill(wire: &mut Wire) {
+    for line in data() {
+        let reply = wire.call(&line);
+        assert!(!reply.is_error(), "{line:?}: {reply:?}");
+    }
+}
+
+/// All keys, sorted.
+fn keys(wire: &mut Wire) -> Vec<Vec<u8>> {
+    let reply = wire.run("KEYS *").sorted();
+    let bytes = |key: &Value| match key {
+        Value::Bulk(bytes) => bytes.clone(),
+        other => panic!("no key: {other:?}"),
+    };
+    reply.elements().iter().map(bytes).collect()
+}
+
+/// Copies every key of `from` to `to` by DUMP and RESTORE; both must then hold the same data.
+#[track_caller]
+fn carry_over(from: &Server, to: &Server) {
+    let (mut source, mut target) = (from.wire(), to.wire());
+    for key in keys(&mut source) {
+        let Value::Bulk(payload) = source.call(&[&b"DUMP"[..], &key]) else {
+            panic!("no payload of {}", key.escape_ascii());
+        };
+        let expiry = source.call(&[&b"PEXPIRETIME"[..], &key]).int().max(0);
+        let expiry = expiry.to_string();
+        let reply = target.call(&[
+            &b"RESTORE"[..],
+            &key,
+            expiry.as_bytes(),
+            &payload,
+            b"ABSTTL",
+        ]);
+        assert_eq!(
+            reply,
+            Value::Simple("OK".into()),
+            "{}: {}",
+            key.escape_ascii(),
+            payload.escape_ascii()
+        );
+        let digest = |wire: &mut Wire| wire.call(&[&b"DEBUG"[..], b"DIGEST-VALUE", &key]);
+        assert_eq!(
+            digest(&mut source),
+            digest(&mut target),
+            "{}",
+            key.escape_ascii()
+        );
+    }
+    assert_eq!(source.run("DEBUG DIGEST"), target.run("DEBUG DIGEST"));
+}
+
+#[test]
+fn payloads_of_redis_are_restored_here_and_ours_there() {
+    let Some(redis) = Server::redis(DEBUG) else {
+        return;
+    };
+    on_all_shards(DEBUG, |server| {
+        redis.wire().run("FLUSHALL");
+        fill(&mut redis.wire());
+        carry_over(&redis, server);
+        redis.wire().run("FLUSHALL");
+        carry_over(server, &redis);
+    });
+}
+
+/// Reads a whole file in pieces of `piece` bytes: its keys by database.
+fn read(file: &[u8], piece: usize) -> Result<Vec<(usize, OwnedEntry, Usage)>, Error> {
+    let mut reader = Reader::new(true);
+    let mut keys = vec![];
+    for piece in file.chunks(piece) {
+        reader.feed(piece);
+        while let Some(item) = reader.next_item()? {
+            match item {
+                Item::Key { db, entry, usage } => keys.push((db, entry, usage)),
+                Item::End { checked } => assert!(checked, "the file has a checksum"),
+                _ => {}
+            }
+        }
+    }
+    reader.finish()?;
+    Ok(keys)
+}
+
+/// A file of ours with these keys.
+fn write(keys: &[(usize, OwnedEntry, Usage)], version: Version, compress: bool) -> Vec<u8> {
+    let mut encoder = Encoder::new(version, compress);
+    let mut writer = Writer::new(version, true);
+    let mut out = vec![];
+    let facts = Facts {
+        redis_version: "7.2.4",
+        created_s: 1_700_000_000,
+        used_memory_bytes: 1 << 20,
+        ..Facts::default()
+    };
+    writer.begin(&facts, &mut out);
+    let mut selected = None;
+    for (db, entry, usage) in keys {
+        if selected != Some(*db) {
+            selected = Some(*db);
+            writer.select(*db, keys.len() as u64, 1, &mut out);
+        }
+        let from = out.len();
+        encoder.entry(entry, *usage, &mut out);
+        writer.passed(&out[from..]);
+    }
+    writer.end(&mut out);
+    out
+}
+
+/// What `redis-check-rdb` says of a file.
+fn check(path: &Path) -> Option<String> {
+    let program = peers::require("redis-check-rdb")?;
+    let output = Command::new(program)
+        .arg(path)
+        .output()
+        .expect("redis-check-rdb runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    Some(text)
+}
+
+#[test]
+fn files_of_redis_are_read_and_ours_are_loaded_by_redis() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().to_str().expect("a path in UTF-8");
+    let Some(redis) = Server::redis(&["--dir", path, "--enable-debug-command", "yes"]) else {
+        return;
+    };
+    let mut wire = redis.wire();
+    fill(&mut wire);
+    wire.run("SELECT 7");
+    wire.run("SET in:seven 7");
+    wire.run("SELECT 0");
+    assert_eq!(wire.run("SAVE"), Value::Simple("OK".into()));
+    let digest = wire.run("DEBUG DIGEST");
+    let file_path = dir.path().join("dump.rdb");
+    let file = std::fs::read(&file_path).expect("the file that Redis saved");
+    let keys = read(&file, file.len()).expect("Redis's file is read");
+    assert_eq!(keys.len(), data().len() + 1);
+    for piece in [1, 7, 4096] {
+        let again = read(&file, piece).expect("Redis's file is read in pieces");
+        assert_eq!(again.len(), keys.len());
+    }
+    for compress in [true, false] {
+        std::fs::write(&file_path, write(&keys, Version::V10, compress)).expect("a file");
+        if let Some(said) = check(&file_path) {
+            assert!(said.contains("RDB looks OK"), "{said}");
+        }
+        // Redis forgets what it has and loads the file.
+        let reply = wire.run("DEBUG RELOAD NOSAVE");
+        assert_eq!(reply, Value::Simple("OK".into()));
+        assert_eq!(wire.run("DEBUG DIGEST"), digest);
+    }
+}
+
+#[test]
+fn a_broken_file_of_redis_is_an_error_and_no_panic() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().to_str().expect("a path in UTF-8");
+    let Some(redis) = Server::redis(&["--dir", path]) else {
+        return;
+    };
+    let mut wire = redis.wire();
+    fill(&mut wire);
+    wire.run("SAVE");
+    let file = std::fs::read(dir.path().join("dump.rdb")).expect("the file that Redis saved");
+    // Without its checksum every change reaches the decoders.
+    let mut file = file;
+    let end = file.len() - 8;
+    file[end..].fill(0);
+    for at in 0..end {
+        for change in [0x01, 0x80, 0xFF] {
+            file[at] ^= change;
+            let mut reader = Reader::new(true);
+            reader.feed(&file);
+            while let Ok(Some(_)) = reader.next_item() {}
+            file[at] ^= change;
+        }
+        assert!(read(&file[..at], 1 << 20).is_err(), "cut at {at}");
+    }
+}
