@@ -6,6 +6,7 @@ mod keyspace;
 mod list;
 mod listpack;
 mod pairs;
+mod sorted_set;
 mod table;
 
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -24,9 +24,11 @@
 //! - The value word is eight-byte aligned: all that precedes it comes in eights.
 //! - An address fits 48 bits, which holds for user space on x86-64 and AArch64 and is asserted at allocation, with the alignment.
 
+mod alias;
 mod collection;
 mod string;
 
+pub(in crate::structures) use alias::Alias;
 pub use collection::{Collection, Type, ValueView};
 pub use string::{BigString, StringView, WrongType, canonical_integer};
 
