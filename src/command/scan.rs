@@ -151,11 +151,7 @@ pub struct ScanOptions<'a> {
 
 impl<'a> ScanOptions<'a> {
     /// The options from the argument `from` on.
-    pub fn parse(
-        line: &Line<'a>,
-        from: usize,
-        scanned: Scanned,
-    ) -> Result<ScanOptions<'a>, Fault> {
+    pub fn parse(line: &Line<'a>, from: usize, scanned: Scanned) -> Result<ScanOptions<'a>, Fault> {
         let mut options = ScanOptions {
             pattern: Pattern::Any,
             count: SCAN_COUNT_DEFAULT,

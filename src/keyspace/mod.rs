@@ -35,7 +35,7 @@ mod walk;
 pub use access::{AccessPolicy, Usage};
 pub use expiry::{ExpiryPolicy, Progress};
 pub use hasher::{Key, KeyHasher, shard_of, tag_of};
-pub use snapshot::SnapshotFormat;
+pub use snapshot::SnapshotEncoder;
 pub use strings::{NewExpiry, NewString, StringBuf};
 
 pub use crate::structures::entry::{Collection, Entry, StringView, Type, ValueView, WrongType};

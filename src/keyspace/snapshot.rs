@@ -21,19 +21,26 @@ use super::database::Database;
 use super::{Entry, Keyspace};
 
 /// How a snapshot writes what it reads.
-#[derive(Clone, Copy, Debug)]
-pub struct SnapshotFormat {
+pub trait SnapshotEncoder: Send {
     /// The entries that follow are of this database.
-    pub select: fn(usize, &mut Vec<u8>),
+    fn select(&mut self, db: usize, out: &mut Vec<u8>);
     /// An entry.
-    pub entry: fn(&Entry, &mut Vec<u8>),
+    fn entry(&mut self, entry: &Entry, out: &mut Vec<u8>);
+}
+
+/// Writes nothing: for a snapshot that nobody wants any more.
+struct Nothing;
+
+impl SnapshotEncoder for Nothing {
+    fn select(&mut self, _: usize, _: &mut Vec<u8>) {}
+    fn entry(&mut self, _: &Entry, _: &mut Vec<u8>) {}
 }
 
 /// A database's part of a snapshot under way.
 pub(super) struct Unpassed {
     /// The database's number at the begin.
     db: usize,
-    format: SnapshotFormat,
+    encoder: Box<dyn SnapshotEncoder>,
     /// Entries that were written since the last slice, as they were.
     written: Vec<u8>,
     /// Where the walk goes on.
@@ -45,7 +52,7 @@ impl Unpassed {
     #[inline]
     pub(super) fn pass(&mut self, version: bool, entry: &mut Entry) {
         if entry.version() != version {
-            (self.format.entry)(entry, &mut self.written);
+            self.encoder.entry(entry, &mut self.written);
             entry.set_version(version);
         }
     }
@@ -63,8 +70,8 @@ pub(super) struct Snapshot {
 }
 
 impl Keyspace {
-    /// Begins a snapshot of everything as it is now. There must be none under way.
-    pub fn begin_snapshot(&mut self, format: SnapshotFormat) {
+    /// Begins a snapshot of everything as it is now; `encoder` makes one for each database. There must be none under way.
+    pub fn begin_snapshot(&mut self, mut encoder: impl FnMut() -> Box<dyn SnapshotEncoder>) {
         assert!(!self.snapshot.active, "one snapshot at a time");
         self.snapshot.active = true;
         let version = !self.snapshot.version;
@@ -74,7 +81,7 @@ impl Keyspace {
             database.version = version;
             database.unpassed = Some(Box::new(Unpassed {
                 db,
-                format,
+                encoder: encoder(),
                 written: Vec::new(),
                 cursor: 0,
             }));
@@ -120,16 +127,11 @@ impl Keyspace {
     /// Nobody wants the snapshot any more. What it has not passed must be marked all the same, so slices go on; they only
     /// add nothing.
     pub fn abandon_snapshot(&mut self) {
-        fn nothing(_: &Entry, _: &mut Vec<u8>) {}
-        fn no_database(_: usize, _: &mut Vec<u8>) {}
         let databases = self.databases.iter_mut().flatten();
         for database in databases.chain(&mut self.snapshot.detached) {
             if let Some(unpassed) = &mut database.unpassed {
                 unpassed.written = Vec::new();
-                unpassed.format = SnapshotFormat {
-                    select: no_database,
-                    entry: nothing,
-                };
+                unpassed.encoder = Box::new(Nothing);
             }
         }
     }
@@ -152,7 +154,7 @@ impl Database {
         };
         // The entries of this slice go behind the database's number, if there are any.
         let before = out.len();
-        (unpassed.format.select)(unpassed.db, out);
+        unpassed.encoder.select(unpassed.db, out);
         let begin = out.len();
         out.append(&mut unpassed.written);
         let mut cursor = Some(unpassed.cursor);
@@ -164,10 +166,10 @@ impl Database {
                 return false;
             }
             first = false;
-            let (version, entry_of) = (self.version, unpassed.format.entry);
+            let (version, encoder) = (self.version, &mut unpassed.encoder);
             cursor = self.table.pass_segment(at, |entry| {
                 if entry.version() != version {
-                    entry_of(entry, out);
+                    encoder.entry(entry, out);
                     entry.set_version(version);
                 }
             });
@@ -187,8 +189,16 @@ mod tests {
     use crate::base::random::Random;
     use crate::keyspace::{KeyHasher, NewExpiry, NewString};
 
-    fn select(db: usize, out: &mut Vec<u8>) {
-        out.extend(format!("db {db}\n").bytes());
+    struct Text;
+
+    impl SnapshotEncoder for Text {
+        fn select(&mut self, db: usize, out: &mut Vec<u8>) {
+            out.extend(format!("db {db}\n").bytes());
+        }
+
+        fn entry(&mut self, found: &Entry, out: &mut Vec<u8>) {
+            entry(found, out);
+        }
     }
 
     fn entry(entry: &Entry, out: &mut Vec<u8>) {
@@ -272,7 +282,7 @@ mod tests {
             }
             for round in 0..3 {
                 let expected = read(&keyspace);
-                keyspace.begin_snapshot(SnapshotFormat { select, entry });
+                keyspace.begin_snapshot(|| Box::new(Text));
                 let mut out = Vec::new();
                 let mut number = 100_000 * (round + 1);
                 loop {

@@ -30,6 +30,7 @@ use crate::keyspace::OwnedEntry;
 use crate::log::Chunk;
 pub use crate::log::TxnId;
 use crate::pubsub::{Kind, Publication};
+use crate::rdb::Version;
 use crate::resp::Output;
 
 /// Where an answer goes: a line of a session on the core that sent it.
@@ -140,6 +141,12 @@ pub enum Message {
     AtCut,
     /// From the replication shard, when all shards are at the cut: do this, and go on.
     CutDone(CutWork),
+    /// To the replication shard: the next entries of the sender's snapshot as RDB bytes; whether they are the last.
+    Snapshot(Vec<u8>, bool),
+    /// From the replication shard: so many bytes of the snapshot have found their way, more may come.
+    SnapshotTaken(usize),
+    /// From the replication shard: nobody wants the snapshot any more.
+    SnapshotAbandoned,
 }
 
 /// What shards do at a cut.
@@ -147,6 +154,17 @@ pub enum Message {
 pub struct CutWork {
     /// Log from now on, or no more.
     pub log: Option<bool>,
+    /// Begin a snapshot, and send it.
+    pub snapshot: Option<SnapshotSpec>,
+}
+
+/// How shards write a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotSpec {
+    /// The version of the RDB format.
+    pub version: Version,
+    /// Long strings are compressed.
+    pub compress: bool,
 }
 
 /// Lent entries on their way back.
@@ -201,6 +219,9 @@ impl std::fmt::Debug for Message {
             Message::Cut => write!(f, "Cut"),
             Message::AtCut => write!(f, "AtCut"),
             Message::CutDone(work) => write!(f, "CutDone({work:?})"),
+            Message::Snapshot(bytes, last) => write!(f, "Snapshot({} bytes, {last})", bytes.len()),
+            Message::SnapshotTaken(bytes) => write!(f, "SnapshotTaken({bytes})"),
+            Message::SnapshotAbandoned => write!(f, "SnapshotAbandoned"),
         }
     }
 }

@@ -59,6 +59,12 @@ impl Encoder {
         self.version
     }
 
+    /// Appends that the entries from here on belong to database `db`.
+    pub fn select(&mut self, db: usize, out: &mut Vec<u8>) {
+        out.push(opcode::SELECT_DB);
+        push_length(db as u64, out);
+    }
+
     /// Appends an entry: its expiry, `usage` if known, its type, key and value.
     pub fn entry(&mut self, entry: &Entry, usage: Usage, out: &mut Vec<u8>) {
         if let Some(at_ms) = entry.expiry() {

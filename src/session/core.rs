@@ -100,6 +100,7 @@ pub struct Core {
     /// EXECs over several owners, numbered with the others.
     pub(super) execs: HashMap<u64, Exec>,
     pub(super) next_txn: u64,
+    pub(super) snapshot: super::snapshot::Sending,
     /// The claim of the cut that holds the shard.
     cut: Option<ClaimId>,
     /// Reservations of this shard that were granted to transactions.
@@ -168,6 +169,7 @@ impl Core {
             txns: HashMap::new(),
             execs: HashMap::new(),
             next_txn: 0,
+            snapshot: super::snapshot::Sending::default(),
             cut: None,
             granted: HashMap::new(),
             visits: HashMap::new(),
@@ -465,7 +467,11 @@ impl Core {
                 self.run_ready();
             }
             Message::CutDone(work) => self.cut_done(&work),
-            Message::Log(_) | Message::AtCut => unreachable!("only the replication shard is told"),
+            Message::SnapshotTaken(bytes) => self.snapshot_taken(bytes),
+            Message::SnapshotAbandoned => self.abandon_snapshot(),
+            Message::Log(_) | Message::AtCut | Message::Snapshot(..) => {
+                unreachable!("only the replication shard is told")
+            }
         }
     }
 
@@ -511,7 +517,11 @@ impl Core {
             self.next_cron_ns = now + CRON_NS;
             self.cron();
         }
+        let reading_out = self.snapshot_turn();
         self.send_log();
+        if reading_out {
+            return now;
+        }
         if !self.runnable.is_empty() || !self.own.is_empty() {
             return now;
         }
@@ -776,6 +786,9 @@ impl Core {
         if let Some(on) = work.log {
             self.shard.switch_lane(on);
             self.weigh_listening();
+        }
+        if let Some(spec) = work.snapshot {
+            self.begin_snapshot(spec);
         }
         let claim = self.cut.take().expect("a cut is done once");
         self.shard.release(claim);

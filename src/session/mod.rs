@@ -24,6 +24,7 @@ mod monitor;
 mod multi;
 mod pubsub;
 mod sessions;
+mod snapshot;
 mod visits;
 mod watch;
 

@@ -70,7 +70,10 @@ fn the_stream_holds_the_data(seed: u64) {
         config: config(),
         ..NodeOptions::default()
     });
-    node.replication.cut(CutWork { log: Some(true) });
+    node.replication.cut(CutWork {
+        log: Some(true),
+        ..CutWork::default()
+    });
     node.wake_replication();
     node.settle();
     let mut maker = LineMaker::new(seed);
