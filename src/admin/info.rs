@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::facts::{Facts, Memory};
 use crate::command::connection::REDIS_VERSION;
+use crate::command::replicating::{Answer, Question, Status};
 use crate::command::{ClientCx, Command, CoreView, Fault, Flow, Group, Run, Where, category, flag};
 use crate::pubsub::Kind;
 use crate::stats::Rate;
@@ -30,6 +31,7 @@ pub const TABLE: &[Command] = &[Command {
 struct Report<'a, 'b> {
     facts: Facts,
     memory: Memory,
+    status: Status,
     core: &'a CoreView<'b>,
 }
 
@@ -113,26 +115,36 @@ fn info(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     Ok(Flow::visit(
         Where::All,
         move |core| Facts::of(core, histograms),
-        move |parts, cx| {
-            let facts = Facts::merge(parts);
-            let report = Report {
-                memory: Memory::of(&facts, cx.core.os),
-                facts,
-                core: cx.core,
-            };
-            let mut text = String::new();
-            for index in wanted {
-                let section = &SECTIONS[index];
-                if !text.is_empty() {
-                    text.push_str("\r\n");
-                }
-                text.push_str(&format!("# {}\r\n", section.title));
-                (section.write)(&report, &mut text);
-            }
-            cx.reply.verbatim("txt", text.as_bytes());
-            Ok(Flow::Done)
+        move |parts, _| {
+            Ok(Flow::ask(Question::Status, move |answer, cx| {
+                let Answer::Status(status) = answer else {
+                    unreachable!("another question's answer");
+                };
+                report(cx, &wanted, Facts::merge(parts), *status);
+                Ok(Flow::Done)
+            }))
         },
     ))
+}
+
+/// Writes the wanted sections.
+fn report(cx: &mut ClientCx<'_, '_>, wanted: &[usize], facts: Facts, status: Status) {
+    let report = Report {
+        memory: Memory::of(&facts, cx.core.os),
+        facts,
+        status,
+        core: cx.core,
+    };
+    let mut text = String::new();
+    for &index in wanted {
+        let section = &SECTIONS[index];
+        if !text.is_empty() {
+            text.push_str("\r\n");
+        }
+        text.push_str(&format!("# {}\r\n", section.title));
+        (section.write)(&report, &mut text);
+    }
+    cx.reply.verbatim("txt", text.as_bytes());
 }
 
 /// Lines `name:value`, several at once. Writing to a string cannot fail.
@@ -360,21 +372,72 @@ fn stats(report: &Report<'_, '_>, out: &mut String) {
 }
 
 fn replication(report: &Report<'_, '_>, out: &mut String) {
-    let (node, config) = (report.core.node, &**report.core.config);
-    let changed = report.core.switches.replication_id.as_ref();
-    let changed = changed.map(|id| String::from_utf8_lossy(id).into_owned());
+    let (status, config) = (&report.status, &**report.core.config);
+    match &status.link {
+        None => {
+            lines!(out, "role": "master");
+        }
+        Some(link) => {
+            let up = link.state == "connected";
+            lines!(out,
+                "role": "slave",
+                "master_host": link.host,
+                "master_port": link.port,
+                "master_link_status": if up { "up" } else { "down" },
+                "master_last_io_seconds_ago": link.last_io_seconds,
+                "master_sync_in_progress": u8::from(link.sync.is_some()),
+                "slave_read_repl_offset": link.read_offset,
+                "slave_repl_offset": link.applied_offset,
+            );
+            if let Some(sync) = &link.sync {
+                let total = sync.total_bytes.map_or(-1, |bytes| bytes as i64);
+                let left = sync
+                    .total_bytes
+                    .map_or(-1, |bytes| bytes.saturating_sub(sync.read_bytes) as i64);
+                let done = match sync.total_bytes {
+                    Some(total) if total > 0 => sync.read_bytes as f64 * 100.0 / total as f64,
+                    _ => 0.0,
+                };
+                lines!(out,
+                    "master_sync_total_bytes": total,
+                    "master_sync_read_bytes": sync.read_bytes,
+                    "master_sync_left_bytes": left,
+                    "master_sync_perc": format_args!("{done:.2}"),
+                    "master_sync_last_io_seconds_ago": sync.last_io_seconds,
+                );
+            }
+            if let Some(seconds) = link.down_seconds {
+                lines!(out, "master_link_down_since_seconds": seconds);
+            }
+            lines!(out,
+                "slave_priority": config.replica_priority,
+                "slave_read_only": u8::from(config.replica_read_only),
+                "replica_announced": u8::from(config.replica_announced),
+            );
+        }
+    }
+    lines!(out, "connected_slaves": status.followers.len());
+    if config.min_replicas_to_write > 0 && config.min_replicas_max_lag > 0 {
+        lines!(out, "min_slaves_good_slaves": report.core.switches.standing.good_followers);
+    }
+    for (index, follower) in status.followers.iter().enumerate() {
+        let _ = write!(
+            out,
+            "slave{index}:ip={},port={},state={},offset={},lag={}\r\n",
+            follower.ip, follower.port, follower.state, follower.offset, follower.lag_seconds
+        );
+    }
+    let backlog = status.backlog.unwrap_or_default();
     lines!(out,
-        "role": "master",
-        "connected_slaves": 0,
-        "master_failover_state": "no-failover",
-        "master_replid": changed.as_ref().unwrap_or(&node.replication_id),
-        "master_replid2": "0".repeat(40),
-        "master_repl_offset": 0,
-        "second_repl_offset": -1,
-        "repl_backlog_active": 0,
+        "master_failover_state": status.failover_state,
+        "master_replid": status.id,
+        "master_replid2": status.id2,
+        "master_repl_offset": status.offset,
+        "second_repl_offset": status.second_offset,
+        "repl_backlog_active": u8::from(status.backlog.is_some()),
         "repl_backlog_size": config.repl_backlog_size,
-        "repl_backlog_first_byte_offset": 0,
-        "repl_backlog_histlen": 0,
+        "repl_backlog_first_byte_offset": backlog.first_byte,
+        "repl_backlog_histlen": backlog.bytes,
     );
 }
 

@@ -22,8 +22,8 @@ use std::sync::OnceLock;
 
 use crate::command::{
     Command, Registry, bitmap, client_command, connection, database, dump, expire, generic, geo,
-    hash, hyperloglog, list, object, pubsub, scan, set, sort, sorted_set, stream, string,
-    transaction,
+    hash, hyperloglog, list, object, pubsub, replication, scan, set, sort, sorted_set, stream,
+    string, transaction,
 };
 
 /// The tables of all families: the one place that knows which there are.
@@ -47,6 +47,7 @@ pub const TABLES: &[&[Command]] = &[
     memory::TABLE,
     object::TABLE,
     pubsub::TABLE,
+    replication::TABLE,
     scan::TABLE,
     server::TABLE,
     set::TABLE,

@@ -1,10 +1,10 @@
-//! TIME, ROLE, SHUTDOWN, LOLWUT and MONITOR.
+//! TIME, SHUTDOWN, LOLWUT and MONITOR.
 
 use super::lolwut;
 use crate::base::number::parse_i64;
 use crate::command::connection::REDIS_VERSION;
 use crate::command::{
-    ClientCx, ClientHandler, Close, Command, Fault, Flow, Group, Run, Where, category, flag,
+    ClientCx, ClientHandler, Close, Command, Fault, Flow, Group, Run, Where, flag,
 };
 
 /// The family's rows.
@@ -22,17 +22,6 @@ pub const TABLE: &[Command] = &[
             1,
             flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE,
             monitor,
-        )
-    },
-    Command {
-        categories: category::ADMIN | category::DANGEROUS,
-        since: "2.8.12",
-        summary: "Returns the replication role.",
-        ..row(
-            "role",
-            1,
-            flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST,
-            role,
         )
     },
     Command {
@@ -72,14 +61,6 @@ fn time(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     cx.reply.array(2);
     cx.reply.bulk_int(wall_us / 1_000_000);
     cx.reply.bulk_int(wall_us % 1_000_000);
-    Ok(Flow::Done)
-}
-
-fn role(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
-    cx.reply.array(3);
-    cx.reply.bulk(b"master");
-    cx.reply.int(0);
-    cx.reply.empty_array();
     Ok(Flow::Done)
 }
 

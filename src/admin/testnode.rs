@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::registry;
+use crate::command::replicating::Answer;
 use crate::command::testkit::{escape, split};
 use crate::command::{
     Client, ClientCx, Clients, CoreView, Fault, Flow, Node, Now, Os, Part, Place, Registry, Run,
@@ -237,14 +238,20 @@ impl TestNode {
             };
             allowed.and_then(|()| self.with_client(number, line, &mut out, handler))
         };
-        while let Ok(Flow::Visit(Visit { to, part, merge })) = result {
+        while let Ok(Flow::Visit(Visit {
+            to, part, merge, ..
+        })) = result
+        {
             let cores = match to {
-                Where::All => 0..self.cores.len(),
+                Where::All | Where::Replication => 0..self.cores.len(),
                 Where::One(core) => core..core + 1,
             };
-            let parts: Vec<Part> = cores
-                .map(|core| self.view(core, |view| part(view)))
-                .collect();
+            let parts: Vec<Part> = match to {
+                Where::Replication => vec![Box::new(Answer::Status(Box::default()))],
+                _ => cores
+                    .map(|core| self.view(core, |view| part(view)))
+                    .collect(),
+            };
             let empty = Line::new(&[], &[], &[]);
             result = self.with_client(number, empty, &mut out, |cx| merge(parts, cx));
         }

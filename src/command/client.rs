@@ -2,6 +2,7 @@
 //! change it there.
 
 use super::Command;
+use super::replicating::FollowerInfo;
 use crate::pubsub::{Kind, Subscriber, Subscriptions};
 use crate::resp::Proto;
 
@@ -79,6 +80,8 @@ pub struct Client {
     pub executing: bool,
     /// Keys it watches.
     pub watching: u32,
+    /// What it said of itself as a follower (REPLCONF).
+    pub follower: Option<Box<FollowerInfo>>,
     /// Set: the session closes it.
     pub close: Option<Close>,
     /// Wall clock at accept, milliseconds.
@@ -131,6 +134,7 @@ impl Client {
             multi_failed: false,
             executing: false,
             watching: 0,
+            follower: None,
             close: None,
             created_ms: now_ms,
             active_ms: now_ms,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::replicating::{Answer, FollowRequest, Question, Standing};
 use super::{Client, Fault};
 use crate::base::random::Random;
 use crate::config::Config;
@@ -235,7 +236,7 @@ pub struct Node {
 }
 
 /// Switches of one core that DEBUG and CLIENT PAUSE set; every core has the same.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Switches {
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: bool,
@@ -245,10 +246,10 @@ pub struct Switches {
     pub pause: Pause,
     /// Some session of the node is a MONITOR.
     pub monitored: bool,
+    /// How replication and persistence stand.
+    pub standing: Standing,
     /// Counts the changes of the parameters, so that two of them reach every core in one order.
     pub config_version: u64,
-    /// DEBUG CHANGE-REPL-ID: what took the place of [`Node::replication_id`].
-    pub replication_id: Option<[u8; 40]>,
 }
 
 impl Default for Switches {
@@ -258,8 +259,8 @@ impl Default for Switches {
             deny_scripts_disabled: false,
             pause: Pause::Off,
             monitored: false,
+            standing: Standing::default(),
             config_version: 0,
-            replication_id: None,
         }
     }
 }
@@ -368,6 +369,8 @@ pub enum Flow {
     Watch,
     /// The queued lines run, and their replies are the reply.
     Exec,
+    /// The connection goes to the replication shard: it is a follower from now on.
+    Follow(Box<FollowRequest>),
 }
 
 /// What a visit brings back from one core.
@@ -380,6 +383,8 @@ pub enum Where {
     All,
     /// One data core.
     One(usize),
+    /// The replication shard, which is asked something.
+    Replication,
 }
 
 /// What runs on each core of a visit.
@@ -394,11 +399,30 @@ pub struct Visit {
     pub to: Where,
     /// What each does.
     pub part: VisitPart,
+    /// What the replication shard is asked.
+    pub question: Option<Question>,
     /// What is made of it.
     pub merge: VisitMerge,
 }
 
 impl Flow {
+    /// Asks the replication shard.
+    pub fn ask(
+        question: Question,
+        merge: impl FnOnce(Answer, &mut ClientCx<'_, '_>) -> Result<Flow, Fault> + 'static,
+    ) -> Flow {
+        Flow::Visit(Visit {
+            to: Where::Replication,
+            part: Arc::new(|_| Box::new(())),
+            question: Some(question),
+            merge: Box::new(move |mut parts, cx| {
+                let answer = parts.pop().and_then(|part| part.downcast::<Answer>().ok());
+                let answer = answer.expect("the replication shard answers with an answer");
+                merge(*answer, cx)
+            }),
+        })
+    }
+
     /// Visits cores with typed parts. `merge` may return another visit.
     pub fn visit<T: Send + 'static>(
         to: Where,
@@ -408,6 +432,7 @@ impl Flow {
         Flow::Visit(Visit {
             to,
             part: Arc::new(move |core| Box::new(part(core))),
+            question: None,
             merge: Box::new(move |parts, cx| {
                 let parts = parts
                     .into_iter()

@@ -38,6 +38,8 @@ pub mod object;
 mod protect;
 pub mod pubsub;
 mod registry;
+pub mod replicating;
+pub mod replication;
 pub mod scan;
 pub mod set;
 pub mod sort;

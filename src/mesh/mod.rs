@@ -25,6 +25,7 @@ use bytes::Bytes;
 pub use batch::{Batch, BatchLines, BatchReplies, ExecLines, Head, Late, OwnedLine, REPLIED_LATER};
 pub use outbox::{OUTBOX_MESSAGES_MAX, Outbox};
 
+use crate::command::replicating::{Question, Standing};
 use crate::command::{Part, Write, cx::VisitPart};
 use crate::keyspace::OwnedEntry;
 use crate::log::Chunk;
@@ -133,6 +134,10 @@ pub enum Message {
     Monitors(u32),
     /// A line for the receiver's monitors, as they are shown it.
     Monitor(Arc<[u8]>),
+    /// To the replication shard: answer this as the visit of this number.
+    Ask(u64, Question),
+    /// From the replication shard, when it has changed: how things stand.
+    Standing(Standing),
     /// To the replication shard: what the sender's shard changed.
     Log(Chunk),
     /// From the replication shard: run nothing until [`Message::CutDone`], and say when.
@@ -215,6 +220,8 @@ impl std::fmt::Debug for Message {
             Message::Unsubscribed(names) => write!(f, "Unsubscribed({} kinds)", names.len()),
             Message::Monitors(count) => write!(f, "Monitors({count})"),
             Message::Monitor(bytes) => write!(f, "Monitor({} bytes)", bytes.len()),
+            Message::Ask(visit, question) => write!(f, "Ask({visit}, {question:?})"),
+            Message::Standing(standing) => write!(f, "{standing:?}"),
             Message::Log(chunk) => write!(f, "Log({} bytes)", chunk.bytes_len()),
             Message::Cut => write!(f, "Cut"),
             Message::AtCut => write!(f, "AtCut"),

@@ -1,45 +1,130 @@
 //! The replication shard as a plain state machine: it gives transactions their order, makes one stream of the shards' logs, and
-//! hands it to followers. Messages go in, messages come out; sockets and files are the server's.
+//! hands it to followers. Messages and bytes go in, messages and bytes come out; sockets and files are the server's.
 //!
 //! Lives on a core of its own, whose number follows those of the shards.
+//!
+//! | file | what |
+//! |---|---|
+//! | `leader` | followers: who may go on where it was, who gets all data, what they acknowledge |
+//! | `follower` | one follower's connection |
+//! | `rounds` | full synchronisations |
+//! | `waiting` | WAIT |
 //!
 //! Invariants:
 //! - A transaction's reservations leave for all of its shards before the next transaction's do.
 //! - The stream holds every logged entry exactly once, those of one shard in their order.
 //! - A *cut* is an instant at which no shard runs anything, and all that was logged before is in the stream.
+//! - Nothing that a follower does or leaves undone holds up a shard.
 
-use std::collections::VecDeque;
+mod follower;
+mod leader;
+mod rounds;
+mod waiting;
 
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::base::random::Random;
+use crate::command::Now;
+use crate::command::replicating::{Answer, Question, Standing};
+use crate::config::Config;
 use crate::log::{Merge, Stream};
 use crate::mesh::{CutWork, Message, Outbox};
+use follower::Follower;
+use rounds::Round;
+use waiting::Waiter;
+
+/// What a cut is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// A full synchronisation begins.
+    Round,
+    /// Nobody reads the log any more.
+    Silence,
+}
 
 /// The replication shard.
 pub struct Replication {
     shards: usize,
     outboxes: Vec<Outbox>,
+    config: Arc<Config>,
+    now: Now,
+    random: Random,
     merge: Merge,
     /// What followers receive.
     pub stream: Stream,
-    /// Shards log.
+    /// Shards log, or will from the cut under way on.
     logging: bool,
     /// What the cut under way is for, and those that wait for theirs.
-    cuts: VecDeque<CutWork>,
+    cuts: VecDeque<(Purpose, CutWork)>,
     /// Shards that are not at the cut yet.
     missing: usize,
+    /// The id of the stream.
+    id: String,
+    /// The id that it had before, which is right up to `second_offset`.
+    id2: Option<String>,
+    second_offset: Option<u64>,
+    /// Followers by the handles of their connections, which rise.
+    followers: BTreeMap<u64, Follower>,
+    round: Option<Round>,
+    /// Followers wait for a round, which begins then at the latest.
+    gather_until_ns: Option<u64>,
+    /// The past is kept for followers that come back.
+    backlog: bool,
+    /// Since when there has been no follower.
+    alone_since_ns: u64,
+    next_ping_ns: u64,
+    next_second_ns: u64,
+    waiters: Vec<Waiter>,
+    /// Followers shall acknowledge at once.
+    wants_acknowledgements: bool,
+    /// What the cores know.
+    standing: Standing,
+    /// Full synchronisations, accepted and refused partial ones.
+    syncs: [u64; 3],
 }
 
+const SECOND_NS: u64 = 1_000_000_000;
+
 impl Replication {
-    /// The replication shard of a node with so many shards, with an empty stream.
-    pub fn new(shards: usize) -> Replication {
+    /// The replication shard of a node with so many shards, with an empty stream called `id`.
+    pub fn new(shards: usize, config: Arc<Config>, id: String, seed: u64) -> Replication {
         Replication {
             shards,
             outboxes: (0..shards).map(|_| Outbox::default()).collect(),
+            config,
+            now: Now::default(),
+            random: Random::new(seed),
             merge: Merge::new(shards),
             stream: Stream::default(),
             logging: false,
             cuts: VecDeque::new(),
             missing: 0,
+            id,
+            id2: None,
+            second_offset: None,
+            followers: BTreeMap::new(),
+            round: None,
+            gather_until_ns: None,
+            backlog: false,
+            alone_since_ns: 0,
+            next_ping_ns: 0,
+            next_second_ns: 0,
+            waiters: Vec::new(),
+            wants_acknowledgements: false,
+            standing: Standing::default(),
+            syncs: [0; 3],
         }
+    }
+
+    /// Tells the time. Called before everything else of a turn.
+    pub fn begin_turn(&mut self, now: Now) {
+        self.now = now;
+    }
+
+    /// The parameters have changed.
+    pub fn set_config(&mut self, config: Arc<Config>) {
+        self.config = config;
     }
 
     /// What is to be sent to the core `peer`.
@@ -61,20 +146,81 @@ impl Replication {
             }
             Message::Log(chunk) => self.merge.push(from, chunk, &mut self.stream),
             Message::AtCut => self.at_cut(),
+            Message::Snapshot(bytes, last) => self.snapshot_came(from, &bytes, last),
+            Message::Ask(id, question) => self.asked(from, id, question),
             other => unreachable!("{other:?} was sent to the replication shard"),
         }
     }
 
+    /// The rest of a turn. Returns when it must be called again, in monotonic nanoseconds.
+    pub fn turn(&mut self) -> u64 {
+        let now_ns = self.now.mono_ns;
+        self.begin_round_if_due();
+        if now_ns >= self.next_second_ns {
+            self.next_second_ns = now_ns + SECOND_NS / 10;
+            self.housekeeping();
+        }
+        self.serve_waiters();
+        self.ask_for_acknowledgements();
+        self.take_round();
+        self.tell_standing();
+        let gather_ns = match self.round {
+            None => self.gather_until_ns.unwrap_or(u64::MAX),
+            Some(_) => u64::MAX,
+        };
+        let waiter_ns = self.next_waiter_ms().map_or(u64::MAX, |until_ms| {
+            let left_ms = until_ms.saturating_sub(self.now.wall_ms()).max(0);
+            now_ns.saturating_add(left_ms as u64 * 1_000_000)
+        });
+        self.next_second_ns.min(gather_ns).min(waiter_ns)
+    }
+
+    fn asked(&mut self, from: usize, id: u64, question: Question) {
+        let answer = match question {
+            Question::Status => Answer::Status(Box::new(self.status())),
+            Question::Wait {
+                positions,
+                followers,
+                until_ms,
+            } => return self.begin_wait(from, id, positions, followers, until_ms),
+            Question::ChangeId(new) => {
+                self.id = String::from_utf8_lossy(&new).into();
+                (self.id2, self.second_offset) = (None, None);
+                Answer::Done("OK")
+            }
+            Question::Follow { .. }
+            | Question::Lead
+            | Question::Failover { .. }
+            | Question::AbortFailover
+            | Question::Save { .. } => Answer::Refused("ERR not now".into()),
+        };
+        self.answer(from, id, answer);
+    }
+
+    fn answer(&mut self, core: usize, id: u64, answer: Answer) {
+        self.outboxes[core].push(Message::Visited(id, Box::new(answer), 0));
+    }
+
     /// Asks for a cut, at which every shard does `work`.
-    pub fn cut(&mut self, work: CutWork) {
-        self.cuts.push_back(work);
+    fn cut(&mut self, purpose: Purpose, work: CutWork) {
+        self.cuts.push_back((purpose, work));
         if self.cuts.len() == 1 {
             self.begin_cut();
         }
     }
 
+    /// Has shards log from now on, whoever reads it: for tests.
+    pub fn log(&mut self) {
+        let work = CutWork {
+            log: Some(true),
+            ..CutWork::default()
+        };
+        self.backlog = true;
+        self.cut(Purpose::Silence, work);
+    }
+
     fn begin_cut(&mut self) {
-        let Some(work) = self.cuts.front() else {
+        let Some((_, work)) = self.cuts.front() else {
             return;
         };
         // Transactions that are ordered from now on come behind the cut on every shard.
@@ -93,16 +239,43 @@ impl Replication {
         if self.missing > 0 {
             return;
         }
-        let Some(work) = self.cuts.pop_front() else {
+        let Some((purpose, work)) = self.cuts.pop_front() else {
             return;
         };
         debug_assert!(
             self.merge.is_drained(),
             "what was logged before a cut is merged"
         );
+        if purpose == Purpose::Round {
+            self.round_begins();
+        }
         for outbox in &mut self.outboxes {
             outbox.push(Message::CutDone(work.clone()));
         }
         self.begin_cut();
+    }
+
+    /// Forty random hexadecimal digits.
+    fn random_id(&mut self) -> String {
+        let mut digits = String::new();
+        for _ in 0..3 {
+            digits.push_str(&format!("{:016x}", self.random.next_u64()));
+        }
+        digits.truncate(40);
+        digits
+    }
+
+    /// Tells all cores how things stand, when that has changed.
+    fn tell_standing(&mut self) {
+        let standing = Standing {
+            good_followers: self.good_followers(),
+            ..self.standing.clone()
+        };
+        if standing != self.standing {
+            self.standing = standing;
+            for outbox in &mut self.outboxes {
+                outbox.push(Message::Standing(self.standing.clone()));
+            }
+        }
     }
 }

@@ -206,6 +206,13 @@ impl<M> Io<M> {
         }
     }
 
+    /// Gives a connection up to whoever serves it from now on; its id is dead.
+    pub fn take(&mut self, conn: ConnId) -> Option<Socket> {
+        self.unregister(conn);
+        let conn = self.conns.remove(conn)?;
+        Some(Socket::from_parts(conn.fd))
+    }
+
     /// Is this a connection of this core that still exists?
     pub fn is_open(&self, conn: ConnId) -> bool {
         self.conns.get(conn).is_some()

@@ -67,6 +67,13 @@ impl Socket {
         );
     }
 
+    pub(super) fn from_parts(fd: OwnedFd) -> Socket {
+        Socket {
+            peer: peer_addr(fd.as_fd()),
+            fd,
+        }
+    }
+
     pub(super) fn into_parts(self) -> (OwnedFd, bool) {
         let unix = self.is_unix();
         (self.fd, unix)

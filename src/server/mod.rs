@@ -4,6 +4,7 @@ mod boot;
 mod log;
 mod node;
 mod os;
+mod replication_core;
 
 use std::io::Write as _;
 use std::process::ExitCode;

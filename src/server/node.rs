@@ -13,11 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::os::{Requests, System};
+use super::replication_core::ReplicationCore;
+use crate::command::replicating::FollowRequest;
 use crate::command::{Close, Node, Now, Place, Registry};
 use crate::config::Config;
 use crate::keyspace::KeyHasher;
 use crate::mesh::{Message, Outbox};
-use crate::replication::Replication;
 use crate::rt::{self, Closed, ConnId, Io, Next, ReadTarget, Signal, Socket, WriteResult};
 use crate::session::{Core, CoreOptions, Peer, SessionId};
 
@@ -40,6 +41,10 @@ pub(super) enum Envelope {
     Mesh(Message),
     /// A connection for the receiver, and its client's id.
     Connection(Socket, u64),
+    /// To the replication shard: a connection that follows, and what it has sent already.
+    Follower(Socket, Box<FollowRequest>, Vec<u8>),
+    /// To the replication shard: the parameters have changed.
+    Config(Arc<Config>),
     /// Stop reading, finish what is under way.
     Finish,
     /// The sender has finished.
@@ -49,7 +54,7 @@ pub(super) enum Envelope {
 }
 
 /// Pieces of one send.
-const WRITE_PIECES: usize = 64;
+pub(super) const WRITE_PIECES: usize = 64;
 /// What is under way when the stop begins may take this long.
 const FINISH_NS_MAX: u64 = 1_000_000_000;
 
@@ -62,43 +67,15 @@ pub(super) enum NodeCore {
 impl NodeCore {
     pub(super) fn new(index: usize, shared: &Arc<Shared>) -> NodeCore {
         if index == shared.shards {
-            NodeCore::Replication(Box::new(ReplicationCore {
-                shards: shared.shards,
-                replication: Replication::new(shared.shards),
-                ending: false,
-            }))
+            NodeCore::Replication(Box::new(ReplicationCore::new(shared)))
         } else {
             NodeCore::Shard(Box::new(ShardCore::new(index, shared)))
         }
     }
 }
 
-/// The replication shard.
-pub(super) struct ReplicationCore {
-    shards: usize,
-    replication: Replication,
-    ending: bool,
-}
-
-impl ReplicationCore {
-    fn message(&mut self, from: usize, message: Envelope) {
-        match message {
-            Envelope::Mesh(message) => self.replication.deliver(from, message),
-            Envelope::End => self.ending = true,
-            _ => unreachable!("connections stay on data cores"),
-        }
-    }
-
-    fn turn(&mut self, io: &mut Io<Envelope>) -> Next {
-        for shard in 0..self.shards {
-            flush_outbox(io, shard, self.replication.outbox(shard));
-        }
-        if self.ending { Next::Stop } else { Next::Idle }
-    }
-}
-
 /// Hands a core's messages to the ring, as many as it takes.
-fn flush_outbox(io: &mut Io<Envelope>, peer: usize, outbox: &mut Outbox) {
+pub(super) fn flush_outbox(io: &mut Io<Envelope>, peer: usize, outbox: &mut Outbox) {
     if outbox.is_empty() {
         return;
     }
@@ -265,6 +242,9 @@ impl ShardCore {
             Envelope::Finish => self.finish(io),
             Envelope::Finished => self.finished_cores += 1,
             Envelope::End => self.stage = Stage::Ending,
+            Envelope::Follower(..) | Envelope::Config(_) => {
+                unreachable!("only the replication shard is told")
+            }
         }
     }
 
@@ -297,6 +277,13 @@ impl ShardCore {
             return;
         }
         let conn = *conn;
+        if session.out.is_empty()
+            && let Some(request) = session.handoff.take()
+        {
+            let input = session.take_input();
+            self.hand_over(io, conn, request, input);
+            return;
+        }
         let mut gone = session.client.close == Some(Close::Now);
         let mut sent = 0;
         while !gone && !session.out.is_empty() {
@@ -330,6 +317,21 @@ impl ShardCore {
             io.pause_reading(conn);
             self.core.watch_reading(id);
         }
+    }
+
+    /// A connection follows from now on: the replication shard serves it.
+    fn hand_over(
+        &mut self,
+        io: &mut Io<Envelope>,
+        conn: ConnId,
+        request: Box<FollowRequest>,
+        input: Vec<u8>,
+    ) {
+        if let Some(socket) = io.take(conn) {
+            let replication = self.shared.shards;
+            self.post(io, replication, Envelope::Follower(socket, request, input));
+        }
+        self.forget(conn);
     }
 
     /// The session of a connection that is gone ends.
@@ -425,6 +427,8 @@ impl ShardCore {
         if self.index != 0 {
             return;
         }
+        let replication = self.shared.shards;
+        self.post(io, replication, Envelope::Config(self.config.clone()));
         if old.loglevel != self.config.loglevel {
             super::log::set_level(self.config.loglevel);
         }
@@ -473,11 +477,14 @@ impl rt::Core for NodeCore {
     }
 
     fn received(&mut self, io: &mut Io<Envelope>, conn: ConnId, data: &[u8]) {
-        if let NodeCore::Shard(core) = self
-            && let Some(session) = core.session_of(conn)
-        {
-            core.begin(io);
-            core.core.read(session, data);
+        match self {
+            NodeCore::Shard(core) => {
+                if let Some(session) = core.session_of(conn) {
+                    core.begin(io);
+                    core.core.read(session, data);
+                }
+            }
+            NodeCore::Replication(core) => core.received(io, conn, data),
         }
     }
 
@@ -520,9 +527,12 @@ impl rt::Core for NodeCore {
     }
 
     fn closed(&mut self, io: &mut Io<Envelope>, conn: ConnId, _why: Closed) {
-        if let NodeCore::Shard(core) = self {
-            core.begin(io);
-            core.forget(conn);
+        match self {
+            NodeCore::Shard(core) => {
+                core.begin(io);
+                core.forget(conn);
+            }
+            NodeCore::Replication(core) => core.closed(io, conn),
         }
     }
 
@@ -532,7 +542,7 @@ impl rt::Core for NodeCore {
                 core.begin(io);
                 core.message(io, from, message);
             }
-            NodeCore::Replication(core) => core.message(from, message),
+            NodeCore::Replication(core) => core.message(io, from, message),
         }
     }
 

@@ -91,6 +91,8 @@ pub struct Core {
     pub(super) window: Window,
     /// What a session may send, from the parameters.
     pub(super) limits: Limits,
+    /// The node's state may keep lines from running.
+    pub(super) gated: bool,
     /// A line that takes this long is noted.
     pub(super) slow_ns: u64,
     pub(super) outboxes: Vec<Outbox>,
@@ -163,6 +165,7 @@ impl Core {
             planner: Planner::new(options.hasher, options.place.count),
             window: Window::default(),
             limits: Limits::default(),
+            gated: false,
             slow_ns: u64::MAX,
             outboxes: (0..cores).map(|_| Outbox::default()).collect(),
             own: VecDeque::new(),
@@ -469,7 +472,8 @@ impl Core {
             Message::CutDone(work) => self.cut_done(&work),
             Message::SnapshotTaken(bytes) => self.snapshot_taken(bytes),
             Message::SnapshotAbandoned => self.abandon_snapshot(),
-            Message::Log(_) | Message::AtCut | Message::Snapshot(..) => {
+            Message::Standing(standing) => self.set_standing(standing),
+            Message::Log(_) | Message::AtCut | Message::Snapshot(..) | Message::Ask(..) => {
                 unreachable!("only the replication shard is told")
             }
         }

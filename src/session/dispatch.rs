@@ -228,7 +228,8 @@ impl Core {
         if (!command.arity_holds(line.len())
             || !session.client.authenticated
             || command.has(flag::PROTECTED)
-            || session.client.subscriptions.is_some())
+            || session.client.subscriptions.is_some()
+            || self.gated)
             && let Some(refusal) = self.refusal(session, command, line)
         {
             self.reject(session, id, &refusal);
@@ -359,6 +360,15 @@ impl Core {
             }
             Flow::Watch => return self.start_watch(session, line),
             Flow::Exec => return self.start_exec(session, line, id),
+            Flow::Follow(request) => {
+                if !session.slots.is_empty() {
+                    session.blocked = Blocked::Drain;
+                    return false;
+                }
+                session.blocked = Blocked::Away;
+                session.handoff = Some(request);
+                self.touch(session);
+            }
         }
         if session.queue.is_some() || session.watched.is_some() {
             self.follow_client(session);

@@ -157,7 +157,7 @@ impl Core {
                 self.add_reply(id, &mut out);
                 None
             }
-            Flow::Watch | Flow::Exec => unreachable!("such lines are not queued"),
+            Flow::Watch | Flow::Exec | Flow::Follow(_) => unreachable!("such lines are not queued"),
         }
     }
 

@@ -2,10 +2,11 @@
 //! takes on changed parameters.
 
 use super::{Core, Session, SessionId};
+use crate::command::replicating::{Role, Standing};
 use crate::command::transaction::aborted;
 use crate::command::{Client, ClientType, Close, Command, CommandId, Pause, check_protected, flag};
 use crate::config::EvictionPolicy;
-use crate::keyspace::AccessPolicy;
+use crate::keyspace::{AccessPolicy, ExpiryPolicy};
 use crate::mesh::Ticket;
 use crate::resp::{Line, Output, Proto, Reply};
 use crate::shard::error_code;
@@ -61,6 +62,9 @@ impl Core {
                  this context",
                 command.name
             ));
+        }
+        if self.gated {
+            return self.refusal_by_state(command).map(String::from);
         }
         None
     }
@@ -129,6 +133,62 @@ impl Core {
         self.reply_error(session, &text);
     }
 
+    /// The replication shard said how things stand.
+    pub(super) fn set_standing(&mut self, standing: Standing) {
+        let policy = match standing.role {
+            Role::Leader => ExpiryPolicy::Delete,
+            Role::Follower { .. } => ExpiryPolicy::Hide,
+        };
+        self.shard.keyspace.set_expiry_policy(policy);
+        self.scratch.keyspace.set_expiry_policy(policy);
+        self.switches.standing = standing;
+        self.weigh_gate();
+    }
+
+    /// Decides whether lines are asked whether the node's state lets them run.
+    pub(super) fn weigh_gate(&mut self) {
+        let standing = &self.switches.standing;
+        self.gated = standing.role != Role::Leader
+            || standing.loading
+            || standing.save_failed
+            || self.config.min_replicas_to_write > 0;
+    }
+
+    /// Why the node's state does not let a command run, if so.
+    #[cold]
+    pub(super) fn refusal_by_state(&self, command: &Command) -> Option<&'static str> {
+        let standing = &self.switches.standing;
+        let config = &self.config;
+        let writes = command.has(flag::WRITE);
+        if writes
+            && standing.role == Role::Leader
+            && config.min_replicas_to_write > 0
+            && config.min_replicas_max_lag > 0
+            && standing.good_followers < config.min_replicas_to_write
+        {
+            return Some("NOREPLICAS Not enough good replicas to write.");
+        }
+        if writes && standing.save_failed && config.stop_writes_on_bgsave_error {
+            return Some(
+                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands                  that may modify the data set are disabled, because this instance is configured to report errors during writes                  if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about                  the RDB error.",
+            );
+        }
+        if let Role::Follower { up } = standing.role {
+            if writes && config.replica_read_only {
+                return Some("READONLY You can't write against a read only replica.");
+            }
+            if !up && !config.replica_serve_stale_data && !command.has(flag::STALE) {
+                return Some(
+                    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+                );
+            }
+        }
+        if standing.loading && !command.has(flag::LOADING) {
+            return Some("LOADING Redis is loading the dataset in memory");
+        }
+        None
+    }
+
     /// CLIENT PAUSE is in force.
     pub(super) fn is_paused_now(&self) -> bool {
         match self.switches.pause {
@@ -174,6 +234,7 @@ impl Core {
         self.shard.keyspace.set_access_policy(access);
         self.scratch.keyspace.set_access_policy(access);
         self.weigh_listening();
+        self.weigh_gate();
     }
 
     /// Closes a client whose unread replies exceed its limit.

@@ -34,6 +34,7 @@ use std::ops::Range;
 pub use self::core::{Core, CoreOptions, Peer};
 pub use sessions::{SessionId, Sessions};
 
+use crate::command::replicating::FollowRequest;
 use crate::command::{Client, Close, ReplyMode};
 use crate::mesh::{OwnedLine, Ticket};
 use crate::resp::{Output, Parser, ProtocolError};
@@ -109,6 +110,8 @@ pub struct Session {
     pub reading_paused: bool,
     /// A handle of the transport, of no meaning here.
     pub handle: u64,
+    /// It is to be handed to the replication shard, as soon as its replies are sent.
+    pub handoff: Option<Box<FollowRequest>>,
 }
 
 impl Session {
@@ -137,6 +140,7 @@ impl Session {
             input_ended: false,
             reading_paused: false,
             handle,
+            handoff: None,
         }
     }
 
@@ -160,6 +164,11 @@ impl Session {
             Some(Close::AfterReply) => self.slots.is_empty(),
             None => self.input_ended && self.is_drained(),
         }
+    }
+
+    /// What it has received and not run: for whoever takes the connection over.
+    pub fn take_input(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.input)
     }
 
     /// Lines of this session that are under way.

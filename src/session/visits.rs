@@ -67,6 +67,7 @@ impl Core {
         let (first, count) = match visit.to {
             Where::All => (0, self.place.count),
             Where::One(core) => (core, 1),
+            Where::Replication => (self.orderer, 1),
         };
         self.visits.insert(
             id,
@@ -81,6 +82,10 @@ impl Core {
                 merge: visit.merge,
             },
         );
+        if let Some(question) = visit.question {
+            self.send(self.orderer, Message::Ask(id, question));
+            return;
+        }
         for core in first..first + count {
             self.send(core, Message::Visit(id, visit.part.clone(), exec.is_some()));
         }
@@ -215,7 +220,9 @@ impl Core {
                 }
             }
             Flow::Visit(visit) => self.start_visit(line, ns, exec, visit),
-            Flow::Watch | Flow::Exec => unreachable!("a visit ends with a reply"),
+            Flow::Watch | Flow::Exec | Flow::Follow(_) => {
+                unreachable!("a visit ends with a reply")
+            }
         }
     }
 }

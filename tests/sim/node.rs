@@ -227,7 +227,7 @@ impl Node {
         Node {
             shards,
             cores,
-            replication: Replication::new(shards),
+            replication: Replication::new(shards, config.clone(), "7".repeat(40), seed),
             links: (0..(shards + 1) * (shards + 1))
                 .map(|_| VecDeque::new())
                 .collect(),
@@ -424,6 +424,9 @@ impl Node {
 
     fn turn(&mut self, index: usize) {
         let now = self.now();
+        if index == self.shards {
+            self.replication.begin_turn(now);
+        }
         if index < self.shards {
             self.cores[index].begin_turn(now);
             self.receive(index);
@@ -443,6 +446,8 @@ impl Node {
         if index < self.shards {
             self.due[index] = self.cores[index].turn() <= now.mono_ns;
             self.flush_sessions(index);
+        } else {
+            self.replication.turn();
         }
         for &peer in &peers {
             self.flush_link(index, peer);

@@ -5,7 +5,6 @@
 
 use shardine::base::random::Random;
 use shardine::config::Config;
-use shardine::mesh::CutWork;
 use shardine::resp::{Value, decode, encode_line};
 
 use super::lines::LineMaker;
@@ -70,10 +69,7 @@ fn the_stream_holds_the_data(seed: u64) {
         config: config(),
         ..NodeOptions::default()
     });
-    node.replication.cut(CutWork {
-        log: Some(true),
-        ..CutWork::default()
-    });
+    node.replication.log();
     node.wake_replication();
     node.settle();
     let mut maker = LineMaker::new(seed);
