@@ -25,6 +25,7 @@ const LAYERS: &[&str] = &[
     "rdb",
     "log",
     "pubsub",
+    "tracking",
     "command",
     "acl",
     "mesh",
@@ -55,6 +56,7 @@ const PURE: &[&str] = &[
     "shard",
     "txn",
     "pubsub",
+    "tracking",
     "script",
 ];
 

@@ -32,6 +32,7 @@ pub(super) struct ClientFacts {
     pub subscribers: usize,
     pub watching: usize,
     pub watched_keys: usize,
+    pub tracking: usize,
     pub memory_bytes: usize,
     pub query_bytes_max: usize,
     pub output_bytes_max: usize,
@@ -46,6 +47,8 @@ pub(super) struct Facts {
     pub dataset_bytes: usize,
     pub garbage_keys: usize,
     pub clients: ClientFacts,
+    /// Keys remembered for client-side caching, the same counted for each reader, and the memory of that.
+    pub tracked: [usize; 3],
     pub runtime: Vec<(&'static str, u64)>,
     pub thread_cpu_s: [f64; 2],
     /// Of the counters, from the start on.
@@ -73,6 +76,7 @@ impl Facts {
             clients.subscribers += usize::from(client.is_subscriber());
             clients.watching += usize::from(client.watching > 0);
             clients.watched_keys += client.watching as usize;
+            clients.tracking += usize::from(client.tracking.is_some());
             clients.memory_bytes += client.memory_bytes;
             clients.query_bytes_max = clients.query_bytes_max.max(client.query_bytes);
             clients.output_bytes_max = clients.output_bytes_max.max(client.output_bytes);
@@ -84,6 +88,11 @@ impl Facts {
             dataset_bytes: core.keyspace.memory(),
             garbage_keys: core.keyspace.garbage_keys(),
             clients,
+            tracked: [
+                core.tracking.keys(),
+                core.tracking.items(),
+                core.tracking.memory_bytes(),
+            ],
             runtime: core.os.runtime_counters(),
             thread_cpu_s: core.os.thread_cpu_seconds(),
             startup_bytes: core.stats.startup_bytes(),
@@ -126,9 +135,13 @@ impl Facts {
         clients.subscribers += more.subscribers;
         clients.watching += more.watching;
         clients.watched_keys += more.watched_keys;
+        clients.tracking += more.tracking;
         clients.memory_bytes += more.memory_bytes;
         clients.query_bytes_max = clients.query_bytes_max.max(more.query_bytes_max);
         clients.output_bytes_max = clients.output_bytes_max.max(more.output_bytes_max);
+        for (sum, more) in self.tracked.iter_mut().zip(part.tracked) {
+            *sum += more;
+        }
         for (name, value) in &part.runtime {
             match self.runtime.iter_mut().find(|(known, _)| known == name) {
                 Some((_, sum)) => *sum += value,
@@ -175,7 +188,8 @@ impl Memory {
     pub fn of(facts: &Facts, os: &dyn Os) -> Memory {
         let dataset = facts.dataset_bytes as u64;
         let startup = facts.startup_bytes as u64;
-        let overhead = startup + (facts.stats_bytes + facts.clients.memory_bytes) as u64;
+        let grown = facts.stats_bytes + facts.clients.memory_bytes + facts.tracked[2];
+        let overhead = startup + grown as u64;
         let used = dataset + overhead;
         Memory {
             used,

@@ -17,6 +17,7 @@ use crate::log::Lane;
 use crate::pubsub::Tables;
 use crate::resp::{Line, Output, Reply, Span};
 use crate::stats::CoreStats;
+use crate::tracking;
 
 /// What the node did to its operating system.
 #[derive(Default)]
@@ -83,6 +84,7 @@ struct Core {
     config: Arc<Config>,
     switches: Switches,
     pubsub: Tables,
+    tracking: tracking::Tables,
 }
 
 #[derive(Default)]
@@ -118,6 +120,7 @@ impl TestNode {
             config: config.clone(),
             switches: Switches::default(),
             pubsub: Tables::new(index as usize, cores),
+            tracking: tracking::Tables::new(index as usize, cores, index),
         };
         TestNode {
             cores: (0..cores as u64).map(core).collect(),
@@ -298,6 +301,7 @@ impl TestNode {
             clients: &mut core.clients,
             pubsub: &mut core.pubsub,
             lane: &mut Lane::default(),
+            tracking: &mut core.tracking,
             config: &mut core.config,
             node: &self.node,
             registry: self.registry,

@@ -1,10 +1,11 @@
 //! What a node knows of one client. Lives in its session, on the session's core; CLIENT's subcommands read and
 //! change it there.
 
-use super::Command;
 use super::replicating::FollowerInfo;
+use super::{Command, flag};
 use crate::pubsub::{Kind, Subscriber, Subscriptions};
 use crate::resp::Proto;
+use crate::tracking::Tracking;
 
 /// CLIENT REPLY's modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -32,7 +33,7 @@ pub enum Close {
 /// One client connection.
 #[derive(Debug)]
 pub struct Client {
-    /// Unique in the node for all time, rising.
+    /// Unique in the node for all time, rising from 1; 0 stands in for a client that has gone.
     pub id: u64,
     /// CLIENT SETNAME; empty without one.
     pub name: Box<[u8]>,
@@ -66,6 +67,8 @@ pub struct Client {
     pub subscriber: Subscriber,
     /// What it is subscribed to; present while there is anything.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// CLIENT TRACKING; present while it tracks.
+    pub tracking: Option<Box<Tracking>>,
     /// CLIENT NO-EVICT.
     pub no_evict: bool,
     /// CLIENT NO-TOUCH.
@@ -127,6 +130,7 @@ impl Client {
             monitor: false,
             subscriber: Subscriber::default(),
             subscriptions: None,
+            tracking: None,
             no_evict: false,
             no_touch: false,
             blocked: false,
@@ -146,6 +150,40 @@ impl Client {
             query_capacity_bytes: 0,
             output_bytes: 0,
             memory_bytes: 0,
+        }
+    }
+
+    /// It stands in for a client that has gone.
+    pub fn is_nobody(&self) -> bool {
+        self.id == 0
+    }
+
+    /// Keys that it reads now are to be remembered.
+    #[inline]
+    pub fn tracks_reads(&self) -> bool {
+        self.tracking
+            .as_ref()
+            .is_some_and(|tracking| tracking.reads())
+    }
+
+    /// Its last line is over: what CLIENT CACHING said was about that line, unless it was CLIENT's own or its transaction goes
+    /// on.
+    pub fn end_line(&mut self) {
+        self.end_caching(self.last_command);
+    }
+
+    /// A line was refused before it ran; `command` is unknown in the end.
+    pub fn end_refused(&mut self, command: Option<&Command>) {
+        self.end_caching(command);
+    }
+
+    fn end_caching(&mut self, command: Option<&Command>) {
+        let kept = command.is_some_and(|command| command.has(flag::KEEPS_CACHING));
+        if let Some(tracking) = &mut self.tracking
+            && self.multi.is_none()
+            && !kept
+        {
+            tracking.caching = false;
         }
     }
 

@@ -1,8 +1,10 @@
 //! The CLIENT container.
 //!
 //! What concerns only the own connection is changed at once; LIST, KILL, PAUSE and UNPAUSE visit the cores.
+//! Tracking has a file of its own ([`client_tracking`]).
 
 use super::client_list::{KillFilter, ListFilter, describe};
+use super::client_tracking;
 use super::connection::{check_name, is_plain};
 use super::help::help;
 use super::{
@@ -25,6 +27,12 @@ pub const TABLE: &[Command] = &[Command {
 
 const SUBCOMMANDS: &[Command] = &[
     Command {
+        since: "6.0.0",
+        summary: "Instructs the server whether to track the keys in the next request.",
+        syntax: "<YES | NO>",
+        ..row("client|caching", 3, OWN, client_tracking::caching)
+    },
+    Command {
         since: "2.6.9",
         summary: "Returns the name of the connection.",
         ..row("client|getname", 2, OWN, getname)
@@ -32,7 +40,7 @@ const SUBCOMMANDS: &[Command] = &[
     Command {
         since: "6.0.0",
         summary: "Returns the client id to which the connection's tracking notifications are redirected.",
-        ..row("client|getredir", 2, OWN, getredir)
+        ..row("client|getredir", 2, OWN, client_tracking::getredir)
     },
     Command {
         since: "5.0.0",
@@ -104,9 +112,16 @@ const SUBCOMMANDS: &[Command] = &[
         ..row("client|setname", 3, OWN, setname)
     },
     Command {
+        since: "6.0.0",
+        complexity: "O(1). Some options may introduce additional complexity.",
+        summary: "Controls server-assisted client-side caching for the connection.",
+        syntax: "<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+        ..row("client|tracking", -3, OWN, client_tracking::tracking)
+    },
+    Command {
         since: "6.2.0",
         summary: "Returns information about server-assisted client-side caching for the connection.",
-        ..row("client|trackinginfo", 2, OWN, trackinginfo)
+        ..row("client|trackinginfo", 2, OWN, client_tracking::trackinginfo)
     },
     Command {
         since: "6.2.0",
@@ -120,11 +135,18 @@ const fn row(name: &'static str, arity: i32, flags: u32, handler: super::ClientH
     Command {
         categories: category::CONNECTION,
         group: Group::Connection,
-        ..Command::new(name, arity, flags, Run::Client(handler))
+        ..Command::new(
+            name,
+            arity,
+            flags | flag::KEEPS_CACHING,
+            Run::Client(handler),
+        )
     }
 }
 
 const HELP: &[&str] = &[
+    "CACHING (YES|NO)",
+    "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
     "GETREDIR",
     "    Return the client ID we are redirecting to when tracking is enabled.",
     "GETNAME",
@@ -167,6 +189,9 @@ const HELP: &[&str] = &[
     "    Set client meta attr. Options are:",
     "    * LIB-NAME: the client lib name.",
     "    * LIB-VER: the client lib version.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+    "         [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Control server assisted client side caching.",
     "TRACKINGINFO",
     "    Report tracking status for the current connection.",
     "NO-EVICT (ON|OFF)",
@@ -397,23 +422,6 @@ fn no_evict(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
 fn no_touch(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     cx.client.no_touch = on_or_off(cx)?;
     cx.reply.ok();
-    Ok(Flow::Done)
-}
-
-fn getredir(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
-    cx.reply.int(-1);
-    Ok(Flow::Done)
-}
-
-fn trackinginfo(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
-    cx.reply.map(3);
-    cx.reply.bulk(b"flags");
-    cx.reply.set(1);
-    cx.reply.bulk(b"off");
-    cx.reply.bulk(b"redirect");
-    cx.reply.int(-1);
-    cx.reply.bulk(b"prefixes");
-    cx.reply.empty_array();
     Ok(Flow::Done)
 }
 

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use super::client_tracking::shown_redirect;
 use super::{Client, Close, Fault};
 use crate::base::number::parse_i64;
 use crate::pubsub::Kind;
 use crate::resp::Line;
+use crate::tracking::Mode;
 
 /// The kinds of clients that the filters know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,13 +86,14 @@ pub fn describe(client: &Client, now_ms: i64, out: &mut Vec<u8>) {
     let _ = write!(
         head,
         " qbuf={} qbuf-free={free} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} \
-         events={events} cmd={} user={} redir=-1 resp={}",
+         events={events} cmd={} user={} redir={} resp={}",
         client.query_bytes,
         client.output_bytes,
         client.output_bytes,
         client.memory_bytes,
         client.last_command.map_or("NULL", |command| command.name),
         client.user,
+        shown_redirect(client),
         client.proto.number(),
     );
     out.extend_from_slice(head.as_bytes());
@@ -101,11 +104,18 @@ pub fn describe(client: &Client, now_ms: i64, out: &mut Vec<u8>) {
 }
 
 fn flags(client: &Client) -> String {
+    let tracking = client.tracking.as_deref();
     let flags = [
         (client.monitor, 'O'),
         (client.is_subscriber(), 'P'),
         (client.multi.is_some(), 'x'),
         (client.blocked, 'b'),
+        (tracking.is_some(), 't'),
+        (tracking.is_some_and(|tracking| tracking.broken), 'R'),
+        (
+            tracking.is_some_and(|tracking| tracking.mode == Mode::Broadcast),
+            'B',
+        ),
         (client.close == Some(Close::AfterReply), 'c'),
         (client.close == Some(Close::Now), 'A'),
         (client.unix, 'U'),

@@ -1,5 +1,6 @@
 //! Commands about the client's own connection: PING, ECHO, AUTH, HELLO, QUIT, RESET, SELECT.
 
+use super::client_tracking::end as end_tracking;
 use super::pubsub::end_all;
 use super::{ClientCx, Close, Command, Fault, Flow, Group, ReplyMode, Run, category, flag};
 use crate::base::number::parse_i64;
@@ -294,6 +295,7 @@ fn reset(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
 
 fn reset_client(cx: &mut ClientCx<'_, '_>) {
     let client = &mut *cx.client;
+    end_tracking(client, cx.core.tracking);
     client.multi = None;
     client.watching = 0;
     client.db = 0;

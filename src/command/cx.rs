@@ -16,6 +16,7 @@ use crate::log::Lane;
 use crate::pubsub;
 use crate::resp::{Line, Proto, Reply};
 use crate::stats::CoreStats;
+use crate::tracking;
 
 /// Classes of keyspace events, one bit each, as `notify-keyspace-events` names them.
 pub mod class {
@@ -332,6 +333,8 @@ pub struct CoreView<'a> {
     pub pubsub: &'a mut pubsub::Tables,
     /// What followers must apply.
     pub lane: &'a mut Lane,
+    /// Who must be told when which key changes.
+    pub tracking: &'a mut tracking::Tables,
     /// The parameters: the same on each core; replaced as a whole by CONFIG SET.
     pub config: &'a mut Arc<Config>,
     /// Facts about the node.
@@ -403,6 +406,8 @@ pub struct Visit {
     pub question: Option<Question>,
     /// What is made of it.
     pub merge: VisitMerge,
+    /// It may look at the data, and waits until nothing of it is lent. Else it runs in its turn among the messages.
+    pub data: bool,
 }
 
 impl Flow {
@@ -440,7 +445,24 @@ impl Flow {
                     .collect();
                 merge(parts, cx)
             }),
+            data: true,
         })
+    }
+
+    /// As [`Flow::visit`], of cores whose data does not matter: their tables of clients are changed before whatever the
+    /// client's core has to say afterwards.
+    pub fn visit_tables<T: Send + 'static>(
+        to: Where,
+        part: impl Fn(&mut CoreView<'_>) -> T + Send + Sync + 'static,
+        merge: impl FnOnce(Vec<T>, &mut ClientCx<'_, '_>) -> Result<Flow, Fault> + 'static,
+    ) -> Flow {
+        match Flow::visit(to, part, merge) {
+            Flow::Visit(visit) => Flow::Visit(Visit {
+                data: false,
+                ..visit
+            }),
+            other => other,
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub mod bitmap;
 mod client;
 pub mod client_command;
 mod client_list;
+pub mod client_tracking;
 pub mod connection;
 pub mod cx;
 pub mod database;
@@ -116,6 +117,8 @@ pub mod flag {
     pub const SELECTS: u32 = 1 << 22;
     /// Works for a RESP2 client that has subscriptions. Not shown by COMMAND INFO.
     pub const WHILE_SUBSCRIBED: u32 = 1 << 23;
+    /// What CLIENT CACHING said of the next line is not about this one. Not shown.
+    pub const KEEPS_CACHING: u32 = 1 << 24;
 }
 
 /// ACL categories beyond those that follow from the flags (read, write, admin, dangerous with admin, pubsub, blocking, fast, slow).

@@ -336,7 +336,7 @@ fn visit_others(
         return Flow::Done;
     }
     let own = cx.core.place.index;
-    Flow::visit(
+    Flow::visit_tables(
         Where::All,
         move |core| {
             if core.place.index != own {

@@ -392,7 +392,7 @@ parameters! {
         /// Memory that all clients may use together, before the largest are disconnected.
         maxmemory_clients: ClientsMemory = ClientsMemory::Bytes(0), Plain, [], MUTABLE, EVICTION;
         /// Keys remembered for client-side caching.
-        tracking_table_max_keys: u64 = 1_000_000, LONG_COUNT, [], MUTABLE, Later("client-side caching");
+        tracking_table_max_keys: u64 = 1_000_000, LONG_COUNT, [], MUTABLE, Works;
     }
     "Security" {
         /// Password of the default user; empty means none.

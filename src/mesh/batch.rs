@@ -26,6 +26,8 @@ pub struct Head {
     pub resp3: bool,
     /// Reads leave the access clock alone.
     pub no_touch: bool,
+    /// The client is told when what it reads changes.
+    pub tracks: bool,
     /// The number of arguments, the name included.
     pub args: u32,
     /// Hash of the first key; 0 without keys.

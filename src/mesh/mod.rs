@@ -30,9 +30,10 @@ use crate::command::{Part, Write, cx::VisitPart};
 use crate::keyspace::OwnedEntry;
 use crate::log::Chunk;
 pub use crate::log::TxnId;
-use crate::pubsub::{Kind, Publication};
+use crate::pubsub::{Kind, Publication, Subscriber};
 use crate::rdb::Version;
 use crate::resp::Output;
+use crate::tracking::{Broadcast, Invalidation, Redirect, Stale};
 
 /// Where an answer goes: a line of a session on the core that sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,8 +122,8 @@ pub enum Message {
     Watched(Ticket),
     /// The client with this id watches nothing any more.
     Unwatch(u64),
-    /// Run this part once nothing of the shard is lent (at once when it belongs to an EXEC, which holds the
-    /// shard itself), and answer with its number.
+    /// Run this part once nothing of the shard is lent (at once when the flag says so: it is no matter of the data, or
+    /// belongs to an EXEC, which holds the shard itself), and answer with its number.
     Visit(u64, VisitPart, bool),
     /// The answer of a visit, and the nanoseconds that it took.
     Visited(u64, Part, u64),
@@ -130,6 +131,17 @@ pub enum Message {
     Publications(Vec<Publication>),
     /// Subscriptions of a session of the sender that is gone.
     Unsubscribed(Vec<(Kind, Vec<Bytes>)>),
+    /// Keys of the sender's shard have changed that sessions of the receiver have read.
+    Stale(Vec<Invalidation>),
+    /// Keys of the sender's shard have changed under prefixes that sessions of the receiver hear of.
+    Broadcasts(Vec<Broadcast>),
+    /// For a client of the receiver in place of a session of the sender: what is stale.
+    Redirected(Redirect, Subscriber, Stale),
+    /// The session of the sender that should have heard for one of the receiver is gone: that session, and the client's id
+    /// that was told.
+    RedirectGone(Subscriber, u64),
+    /// A session of the sender hears of these prefixes no more.
+    PrefixesLeft(Vec<Arc<[u8]>>),
     /// So many sessions of the sender are monitors now.
     Monitors(u32),
     /// A line for the receiver's monitors, as they are shown it.
@@ -186,6 +198,10 @@ pub struct Returned {
     pub step: u32,
     /// Nothing more is to be done there.
     pub release: bool,
+    /// The line, or its EXEC.
+    pub ticket: Ticket,
+    /// Its client is told when the keys change, which it has read.
+    pub tracks: bool,
 }
 
 impl std::fmt::Debug for Message {
@@ -218,6 +234,11 @@ impl std::fmt::Debug for Message {
                 write!(f, "Publications({})", publications.len())
             }
             Message::Unsubscribed(names) => write!(f, "Unsubscribed({} kinds)", names.len()),
+            Message::Stale(keys) => write!(f, "Stale({} keys)", keys.len()),
+            Message::Broadcasts(all) => write!(f, "Broadcasts({})", all.len()),
+            Message::Redirected(to, ..) => write!(f, "Redirected({})", to.id),
+            Message::RedirectGone(of, _) => write!(f, "RedirectGone({of:?})"),
+            Message::PrefixesLeft(prefixes) => write!(f, "PrefixesLeft({})", prefixes.len()),
             Message::Monitors(count) => write!(f, "Monitors({count})"),
             Message::Monitor(bytes) => write!(f, "Monitor({} bytes)", bytes.len()),
             Message::Ask(visit, question) => write!(f, "Ask({visit}, {question:?})"),

@@ -7,15 +7,20 @@
 //!
 //! [`Effects::listening`]: crate::command::Effects::listening
 
-use super::Core;
+use super::{Core, SessionId};
 use crate::command::{Write, class, cx::expired_writes};
 use crate::config::KeyspaceEvents;
+use crate::mesh::Head;
 use crate::pubsub::Kind;
+use crate::resp::Line;
+use crate::tracking::SessionAt;
 
 impl Core {
     /// Decides whether lines record what they change; to be asked again when a reason comes or goes.
     pub(super) fn weigh_listening(&mut self) {
-        let listening = self.config.notify_keyspace_events.0 != 0 || !self.shard.watches.is_empty();
+        let listening = self.config.notify_keyspace_events.0 != 0
+            || !self.shard.watches.is_empty()
+            || !self.tracking.is_idle();
         self.shard.effects.listening = listening;
         self.shard
             .keyspace
@@ -24,46 +29,66 @@ impl Core {
         self.scratch.keyspace.record_expired(true);
     }
 
-    /// Tells who listens of what the line that just ran on the own shard changed.
+    /// Tells who listens of what the line of the core `from` that just ran on the own shard changed, and notes what it
+    /// has read.
     #[inline]
-    pub(super) fn after_run(&mut self) {
-        if self.shard.effects.listening || self.shard.effects.logging {
-            self.tell_run();
+    pub(super) fn after_run(&mut self, from: usize, head: &Head, line: &Line<'_>) {
+        if self.shard.effects.listening | self.shard.effects.logging | head.tracks {
+            self.tell_run(from, head, line);
         }
     }
 
     #[cold]
-    fn tell_run(&mut self) {
+    fn tell_run(&mut self, from: usize, head: &Head, line: &Line<'_>) {
+        let by = SessionAt {
+            core: from as u16,
+            session: SessionId::of(head.ticket).into(),
+        };
+        self.tell_writes(by);
+        // What the line found expired came before what it has read.
+        if head.tracks {
+            self.remember_reads(head, line, by);
+        }
+    }
+
+    fn tell_writes(&mut self, by: SessionAt) {
         if !self.shard.effects.writes.is_empty() {
-            let writes = std::mem::take(&mut self.shard.effects.writes);
-            self.tell(&writes);
+            let mut writes = std::mem::take(&mut self.shard.effects.writes);
+            self.tell(&writes, Some(by));
+            // What expires next is added to them.
+            writes.clear();
             self.shard.effects.writes = writes;
         }
-        self.tell_expired();
+        self.tell_expired_by(Some(by));
     }
 
     /// Tells who listens of keys that expired and that no line has told of.
     pub(super) fn tell_expired(&mut self) {
+        self.tell_expired_by(None);
+    }
+
+    /// As [`Core::tell_expired`]; `by`: whose line has noticed them.
+    fn tell_expired_by(&mut self, by: Option<SessionAt>) {
         if self.shard.keyspace.has_expired() {
             if self.shard.effects.logging {
-                self.log_expired_alone();
+                self.log_expired_alone(by);
                 return;
             }
             let writes: Vec<Write> = expired_writes(self.shard.keyspace.take_expired()).collect();
-            self.tell(&writes);
+            self.tell(&writes, by);
         }
     }
 
-    /// As [`Core::tell_expired`], for followers too.
-    fn log_expired_alone(&mut self) {
+    /// As [`Core::tell_expired_by`], for followers too.
+    fn log_expired_alone(&mut self, by: Option<SessionAt>) {
         self.shard.log_expired(&self.config);
         let writes = std::mem::take(&mut self.shard.effects.writes);
-        self.tell(&writes);
+        self.tell(&writes, by);
     }
 
-    /// Tells who listens of changes of keys that this shard owns.
+    /// Tells who listens of changes of keys that this shard owns. `by`: whose line made them.
     #[cold]
-    pub(super) fn tell(&mut self, writes: &[Write]) {
+    pub(super) fn tell(&mut self, writes: &[Write], by: Option<SessionAt>) {
         if !self.shard.watches.is_empty() {
             let keyspace = &mut self.shard.keyspace;
             // A read that missed has changed nothing.
@@ -73,6 +98,9 @@ impl Core {
                     keyspace.contains(db, key)
                 });
             }
+        }
+        if !self.tracking.is_idle() {
+            self.tell_trackers(writes, by);
         }
         for write in writes {
             self.publish_event(write);

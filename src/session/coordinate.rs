@@ -1,10 +1,11 @@
 //! The session core's side of lines over several shards, and the shard's side of their steps.
 
-use super::{Blocked, Core, Session};
+use super::{Blocked, Core, Session, SessionId};
 use crate::command::CommandId;
 use crate::keyspace::OwnedEntry;
 use crate::mesh::{Claim, Head, LentKey, Message, OwnedLine, Returned, TxnId};
-use crate::resp::{Line, Output, Proto};
+use crate::resp::{Line, Output};
+use crate::tracking::SessionAt;
 use crate::txn::Txn;
 
 impl Core {
@@ -20,14 +21,11 @@ impl Core {
             return false;
         }
         let head = Head {
-            ticket: session.pend(),
             command: id,
-            db: session.client.db as u16,
-            resp3: session.client.proto == Proto::Resp3,
-            no_touch: session.client.no_touch,
             args: line.len() as u32,
-            hash: 0,
+            ..session.head()
         };
+        session.pend();
         session.blocked = Blocked::Away;
         let command = self.registry.get(id).command;
         let (txn, claims) = Txn::new(
@@ -74,7 +72,7 @@ impl Core {
     pub(super) fn txn_work(&mut self, id: TxnId, line: &OwnedLine) {
         let mut out = Output::default();
         self.enter(id, 0);
-        let ran = self.run_here(&line.head, &line.line(), &mut out);
+        let ran = self.run_here(id.core as usize, &line.head, &line.line(), &mut out);
         self.send(
             id.core as usize,
             Message::Worked(id, self.place.index as u16, out, ran.ns),
@@ -132,6 +130,15 @@ impl Core {
 
     /// Entries that the own shard lent come back.
     pub(super) fn txn_returned(&mut self, id: TxnId, returned: Returned) {
+        let by = SessionAt {
+            core: id.core,
+            session: SessionId::of(returned.ticket).into(),
+        };
+        if returned.tracks {
+            for (lent, _) in &returned.entries {
+                self.remember_read(&lent.key, by);
+            }
+        }
         self.shard.take_back(returned.entries);
         self.enter(id, returned.step);
         // What expired when the entries were lent came before what was done with them.
@@ -139,7 +146,7 @@ impl Core {
         self.shard.lane.append_encoded(returned.db, &returned.log);
         self.shard.lane.leave();
         if !returned.writes.is_empty() {
-            self.tell(&returned.writes);
+            self.tell(&returned.writes, Some(by));
         }
         if returned.release {
             self.txn_release(id);

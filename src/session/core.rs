@@ -20,11 +20,12 @@ use crate::keyspace::{KeyHasher, Keyspace};
 use crate::mesh::{
     Batch, Claim, CutWork, Head, Message, Outbox, OwnedLine, REPLIED_LATER, Ticket, TxnId,
 };
-use crate::pubsub::{Subscriber, Tables};
+use crate::pubsub::{self, Subscriber};
 use crate::resp::{Limits, Line, Output};
 use crate::shard::reserve::{ClaimId, Claimant};
 use crate::shard::{Env, Ran, Shard};
 use crate::stats::CoreStats;
+use crate::tracking;
 use crate::txn::{Exec, Planner, Txn};
 
 /// What a core is built from.
@@ -84,7 +85,9 @@ pub struct Core {
     pub(super) stats: CoreStats,
     pub(super) switches: Switches,
     /// Who listens to what.
-    pub(super) pubsub: Tables,
+    pub(super) pubsub: pubsub::Tables,
+    /// Who must be told when which key changes.
+    pub(super) tracking: tracking::Tables,
     /// Scratch space: whom a publication is for.
     pub(super) receivers: Vec<Subscriber>,
     pub(super) planner: Planner,
@@ -160,7 +163,8 @@ impl Core {
             sessions: Sessions::default(),
             stats: CoreStats::new(options.registry.all().len()),
             switches: Switches::default(),
-            pubsub: Tables::new(options.place.index, options.place.count),
+            pubsub: pubsub::Tables::new(options.place.index, options.place.count),
+            tracking: tracking::Tables::new(options.place.index, options.place.count, seed),
             receivers: Vec::new(),
             planner: Planner::new(options.hasher, options.place.count),
             window: Window::default(),
@@ -335,6 +339,7 @@ impl Core {
         if session.client.monitor {
             self.monitors_changed(-1);
         }
+        self.tracker_gone(&mut session);
         Some(session)
     }
 
@@ -385,9 +390,9 @@ impl Core {
 
     pub(super) fn deliver_own(&mut self) {
         loop {
-            // What was published before goes first.
-            if self.pubsub.has_outgoing() {
-                self.send_publications(None);
+            // What was told before goes first.
+            if self.has_news() {
+                self.send_news(None);
             }
             let Some(message) = self.own.pop_front() else {
                 break;
@@ -445,8 +450,8 @@ impl Core {
             }
             Message::Watched(ticket) => self.watched(ticket),
             Message::Unwatch(client) => self.unwatch_here(client),
-            Message::Visit(visit, part, within_exec) => {
-                self.visit_came(from, visit, part, within_exec);
+            Message::Visit(visit, part, at_once) => {
+                self.visit_came(from, visit, part, at_once);
             }
             Message::Visited(visit, part, ns) => self.visit_answered(visit, from, part, ns),
             Message::Publications(publications) => {
@@ -458,6 +463,18 @@ impl Core {
                 for (kind, names) in names {
                     self.pubsub.gone_elsewhere(from, kind, &names);
                 }
+            }
+            Message::Stale(keys) => self.stale_came(keys, None),
+            Message::Broadcasts(all) => {
+                for broadcast in &all {
+                    self.broadcast_came(broadcast);
+                }
+            }
+            Message::Redirected(to, of, stale) => self.redirected(from, to, of, &stale),
+            Message::RedirectGone(of, id) => self.redirect_gone(of, id, None),
+            Message::PrefixesLeft(prefixes) => {
+                self.tracking.leave_elsewhere(from, &prefixes);
+                self.weigh_listening();
             }
             Message::Monitors(count) => self.set_monitors(from, count),
             Message::Monitor(bytes) => self.feed_own_monitors(&bytes),
@@ -521,12 +538,10 @@ impl Core {
             self.next_cron_ns = now + CRON_NS;
             self.cron();
         }
+        let forgetting = self.end_turn_of_tracking();
         let reading_out = self.snapshot_turn();
         self.send_log();
-        if reading_out {
-            return now;
-        }
-        if !self.runnable.is_empty() || !self.own.is_empty() {
+        if reading_out || forgetting || !self.runnable.is_empty() || !self.own.is_empty() {
             return now;
         }
         self.next_cron_ns.min(self.expiry_due_ns)
@@ -616,6 +631,9 @@ impl Core {
         };
         session.answer(ticket.line, reply, range);
         if matches!(session.blocked, Blocked::Drain | Blocked::Away) && session.slots.is_empty() {
+            if session.blocked == Blocked::Away {
+                session.client.end_line();
+            }
             session.blocked = Blocked::No;
         }
         if !session.runnable && session.can_go_on() {
@@ -659,7 +677,7 @@ impl Core {
                     continue;
                 }
                 let before = replies.out.len();
-                let ran = self.run_here(head, &line, replies.out);
+                let ran = self.run_here(from, head, &line, replies.out);
                 replies.lens.push(replies.out.len() - before);
                 if ran.ns >= self.slow_ns
                     && let Some(entry) = self.slow_entry(head.command, &line, ran.ns)
@@ -684,9 +702,15 @@ impl Core {
         self.shard.wait(self.registry, from, line);
     }
 
-    /// Runs a line on the own shard.
+    /// Runs a line of a session of the core `from` on the own shard.
     #[inline]
-    pub(super) fn run_here(&mut self, head: &Head, line: &Line<'_>, out: &mut Output) -> Ran {
+    pub(super) fn run_here(
+        &mut self,
+        from: usize,
+        head: &Head,
+        line: &Line<'_>,
+        out: &mut Output,
+    ) -> Ran {
         let mut env = Env {
             registry: self.registry,
             config: &self.config,
@@ -698,7 +722,7 @@ impl Core {
         };
         let ran = self.shard.run(&mut env, head, *line, out);
         self.last_ticks = env.last_ticks;
-        self.after_run();
+        self.after_run(from, head, line);
         ran
     }
 
@@ -744,7 +768,7 @@ impl Core {
                 Claimant::Line(from, line) => {
                     let mut out = std::mem::take(&mut self.scratch_out);
                     self.shard.enter(claim, 0);
-                    let ran = self.run_here(&line.head, &line.line(), &mut out);
+                    let ran = self.run_here(from, &line.head, &line.line(), &mut out);
                     self.shard.release(claim);
                     let ticket = line.head.ticket;
                     let slow = if ran.ns >= self.slow_ns {

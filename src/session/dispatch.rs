@@ -11,7 +11,7 @@ use crate::command::{
     Client, ClientCx, ClientHandler, Close, CommandId, Flow, ReplyMode, Run, flag,
 };
 use crate::mesh::{Head, OwnedLine, Ticket};
-use crate::resp::{Arguments, Line, Output, Parsed, Proto, ProtocolError, Reply};
+use crate::resp::{Arguments, Line, Output, Parsed, ProtocolError, Reply};
 use crate::txn::Route;
 
 /// Lines whose keys are fetched together.
@@ -270,6 +270,9 @@ impl Core {
         if self.monitored && !std::mem::take(&mut session.shown_later) {
             self.feed_monitors(&session.client, command, line);
         }
+        if session.client.tracking.is_some() && session.blocked != Blocked::Away {
+            session.client.end_line();
+        }
         session.pass_line();
         true
     }
@@ -289,13 +292,10 @@ impl Core {
             Route::Several | Route::All => return self.start_txn(session, line, id),
         };
         let mut head = Head {
-            ticket: session.next_ticket(),
             command: id,
-            db: session.client.db as u16,
-            resp3: session.client.proto == Proto::Resp3,
-            no_touch: session.client.no_touch,
             args: line.len() as u32,
             hash,
+            ..session.head()
         };
         if shard != self.place.index {
             if self.outboxes[shard].is_full() {
@@ -312,9 +312,10 @@ impl Core {
             self.wait_here(self.place.index, OwnedLine::new(head, line));
             return true;
         }
-        let ran = session.reply(|out| self.run_here(&head, line, out));
-        if self.shard.effects.listening && self.pubsub.has_outgoing() {
-            self.send_publications(Some(session));
+        let own = self.place.index;
+        let ran = session.reply(|out| self.run_here(own, &head, line, out));
+        if self.shard.effects.listening && self.has_news() {
+            self.send_news(Some(session));
         }
         if ran.ns >= self.slow_ns {
             self.note_slow(&session.client, id, line, ran.ns);
@@ -345,8 +346,8 @@ impl Core {
                 } else {
                     session.stage_reply(out);
                 }
-                if self.pubsub.has_outgoing() {
-                    self.send_publications(Some(session));
+                if self.has_news() {
+                    self.send_news(Some(session));
                 }
             }
             Flow::Visit(visit) => {
@@ -389,6 +390,7 @@ impl Core {
         let mut failed = false;
         let mut code = None;
         let was_monitor = client.monitor;
+        let was_idle = self.tracking.is_idle();
         let flow = {
             let mut view = self.view();
             let mut cx = ClientCx {
@@ -409,6 +411,9 @@ impl Core {
         };
         if let Some(fault) = code {
             self.stats.error(crate::shard::error_code(fault.as_str()));
+        }
+        if was_idle != self.tracking.is_idle() {
+            self.weigh_listening();
         }
         match (was_monitor, client.monitor) {
             (false, true) => self.monitors_changed(1),
@@ -499,6 +504,7 @@ fn idle_head() -> Head {
         db: 0,
         resp3: false,
         no_touch: false,
+        tracks: false,
         args: 0,
         hash: 0,
     }

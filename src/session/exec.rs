@@ -145,6 +145,7 @@ impl Core {
             db: client.db as u16,
             resp3: client.proto == Proto::Resp3,
             no_touch: client.no_touch,
+            tracks: client.tracks_reads(),
             ..self.exec(id).exec.head
         };
         self.exec(id).exec.head = head;
@@ -187,7 +188,7 @@ impl Core {
     /// Lines of an EXEC for the own shard, which has granted it.
     pub(super) fn exec_hop(&mut self, id: TxnId, mut lines: Box<Batch>, release: bool) {
         self.enter(id, 0);
-        self.run_lines(&mut lines);
+        self.run_lines(id.core as usize, &mut lines);
         self.shard.lane.leave();
         self.send(
             id.core as usize,

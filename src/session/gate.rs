@@ -73,19 +73,22 @@ impl Core {
     #[cold]
     pub(super) fn reject(&mut self, session: &mut Session, id: CommandId, refusal: &str) {
         self.stats.rejected(id);
-        match aborted(self.registry.get(id).command, refusal) {
+        let command = self.registry.get(id).command;
+        match aborted(command, refusal) {
             Some(refusal) => {
                 session.client.multi = None;
                 self.end_watching(session);
                 self.follow_client(session);
-                self.reply_error(session, refusal.as_bytes());
+                self.reply_error(session, Some(command), refusal.as_bytes());
             }
-            None => self.reply_error(session, refusal.as_bytes()),
+            None => self.reply_error(session, Some(command), refusal.as_bytes()),
         }
     }
 
-    fn reply_error(&mut self, session: &mut Session, text: &[u8]) {
+    /// Answers a line that does not run; `refused` is its command, if it has one.
+    fn reply_error(&mut self, session: &mut Session, refused: Option<&Command>, text: &[u8]) {
         session.client.multi_failed = true;
+        session.client.end_refused(refused);
         let code = String::from_utf8_lossy(text);
         self.stats.error(error_code(&code));
         let mut out = Output::default();
@@ -130,7 +133,7 @@ impl Core {
                 shown += arg.len() + 3;
             }
         }
-        self.reply_error(session, &text);
+        self.reply_error(session, None, &text);
     }
 
     /// The replication shard said how things stand.
@@ -233,6 +236,8 @@ impl Core {
         };
         self.shard.keyspace.set_access_policy(access);
         self.scratch.keyspace.set_access_policy(access);
+        let keys_max = config.tracking_table_max_keys;
+        self.tracking.limit(keys_max, self.place.count);
         self.weigh_listening();
         self.weigh_gate();
     }

@@ -25,6 +25,7 @@ mod multi;
 mod pubsub;
 mod sessions;
 mod snapshot;
+mod tracking;
 mod visits;
 mod watch;
 
@@ -316,6 +317,11 @@ impl Session {
                 .subscriptions
                 .as_ref()
                 .map_or(0, |own| own.memory_bytes())
+            + self
+                .client
+                .tracking
+                .as_ref()
+                .map_or(0, |tracking| tracking.memory_bytes())
     }
 
     /// Brings the sizes that CLIENT LIST shows up to date.

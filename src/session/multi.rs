@@ -225,7 +225,7 @@ impl Core {
                             hash: owned.head.hash,
                             ..session.head()
                         };
-                        let ran = self.run_here(&head, &line, into);
+                        let ran = self.run_here(self.place.index, &head, &line, into);
                         if ran.ns >= self.slow_ns {
                             self.note_slow(&session.client, owned.head.command, &line, ran.ns);
                         }
@@ -243,8 +243,8 @@ impl Core {
         session.stage(&out, 0..out.len());
         out.clear();
         self.exec_out = out;
-        if self.pubsub.has_outgoing() {
-            self.send_publications(Some(session));
+        if self.has_news() {
+            self.send_news(Some(session));
         }
     }
 
@@ -340,7 +340,7 @@ impl Core {
             .is_some_and(|client| self.end_watch_here(client));
         if !exec.broken {
             self.shard.lane.begin_unit();
-            self.run_lines(&mut exec.lines);
+            self.run_lines(from, &mut exec.lines);
             self.shard.lane.end_unit();
         }
         if from == self.place.index {
@@ -350,8 +350,8 @@ impl Core {
         }
     }
 
-    /// Runs the lines of one EXEC one after the other, with nothing in between.
-    pub(super) fn run_lines(&mut self, batch: &mut crate::mesh::Batch) {
+    /// Runs the lines of one EXEC of a session of the core `from` one after the other, with nothing in between.
+    pub(super) fn run_lines(&mut self, from: usize, batch: &mut crate::mesh::Batch) {
         let (lines, replies) = batch.parts();
         let mut first = 0;
         for head in lines.heads {
@@ -359,7 +359,7 @@ impl Core {
             first += head.args as usize;
             let before = replies.out.len();
             self.shard.lane.set_step(head.ticket.line);
-            let ran = self.run_here(head, &line, replies.out);
+            let ran = self.run_here(from, head, &line, replies.out);
             replies.lens.push(replies.out.len() - before);
             if ran.ns >= self.slow_ns
                 && let Some(entry) = self.slow_entry(head.command, &line, ran.ns)
@@ -426,6 +426,7 @@ impl Session {
             db: self.client.db as u16,
             resp3: self.client.proto == Proto::Resp3,
             no_touch: self.client.no_touch,
+            tracks: self.client.tracks_reads(),
             args: 0,
             hash: 0,
         }

@@ -125,7 +125,7 @@ impl Core {
 
 impl Session {
     /// Adds a message that answers no line.
-    fn push(&mut self, message: &Output) {
+    pub(super) fn push(&mut self, message: &Output) {
         if self.client.close.is_some() {
             return;
         }

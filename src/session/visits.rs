@@ -36,6 +36,7 @@ impl Core {
             clients: &mut self.sessions,
             pubsub: &mut self.pubsub,
             lane: &mut self.shard.lane,
+            tracking: &mut self.tracking,
             config: &mut self.config,
             node: &self.node,
             registry: self.registry,
@@ -87,13 +88,14 @@ impl Core {
             return;
         }
         for core in first..first + count {
-            self.send(core, Message::Visit(id, visit.part.clone(), exec.is_some()));
+            let at_once = exec.is_some() || !visit.data;
+            self.send(core, Message::Visit(id, visit.part.clone(), at_once));
         }
     }
 
     /// A visit's part came: it runs, or waits until nothing is lent.
-    pub(super) fn visit_came(&mut self, from: usize, id: u64, part: VisitPart, within_exec: bool) {
-        if within_exec || self.shard.reservations.is_idle() {
+    pub(super) fn visit_came(&mut self, from: usize, id: u64, part: VisitPart, at_once: bool) {
+        if at_once || self.shard.reservations.is_idle() {
             self.visited_here(from, id, &part);
             return;
         }
@@ -118,7 +120,11 @@ impl Core {
 
     fn run_part(&mut self, part: &VisitPart) -> Part {
         let config = Arc::clone(&self.config);
+        let was_idle = self.tracking.is_idle();
         let answer = part(&mut self.view());
+        if was_idle != self.tracking.is_idle() {
+            self.weigh_listening();
+        }
         if !Arc::ptr_eq(&config, &self.config) {
             self.apply_config();
         }
@@ -176,6 +182,7 @@ impl Core {
         };
         let mut out = Output::default();
         let mut fault_text = None;
+        let was_idle = self.tracking.is_idle();
         let flow = {
             let mut view = self.view();
             let proto = client.proto;
@@ -194,6 +201,9 @@ impl Core {
                 }
             }
         };
+        if was_idle != self.tracking.is_idle() {
+            self.weigh_listening();
+        }
         let failed = fault_text.is_some();
         if let Some(fault) = fault_text {
             self.stats.error(crate::shard::error_code(fault.as_str()));

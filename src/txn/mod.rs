@@ -238,6 +238,8 @@ impl Txn {
                     db,
                     step,
                     release,
+                    ticket: self.ticket,
+                    tracks: self.line.head.tracks && self.command.has(flag::READONLY),
                 };
                 (shard as usize, Message::Return(id, Box::new(returned)))
             })

@@ -10,6 +10,7 @@ pub mod node;
 mod order;
 mod replication;
 mod sessions;
+mod tracking;
 mod transactions;
 
 /// Runs `test` with every seed of a run: `SEED` alone, or `SHARDINE_SIM_SEEDS` of them, or `usual` ones.
