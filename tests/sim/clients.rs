@@ -110,29 +110,75 @@ impl Run {
 
     /// Sends a line. `known`: the model is asked about it.
     fn send(&mut self, client: usize, args: Args, known: bool, silent: bool) {
-        let words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        let mut bytes = Vec::new();
-        encode_line(&words, &mut bytes);
-        self.send_bytes(client, &bytes);
-        let facts = facts(&args, self.clients[client].db);
-        let shards_differ = || {
-            let mut shards = facts.keys.iter().map(|(_, key)| self.node.shard_of(key));
-            let first = shards.next();
-            shards.any(|shard| Some(shard) != first)
-        };
+        let db = self.clients[client].db;
+        let facts = facts(&args, db);
         let operation = Operation {
             session: client,
-            db: self.clients[client].db,
+            db,
             opaque: !known,
             reads: facts.reads,
             alone: self.shards == 1
-                || (facts.has_shards && !facts.whole && shards_differ())
+                || (facts.has_shards && !facts.whole && self.shards_differ(&facts.keys))
                 || (facts.whole && known),
             keys: facts.keys,
             args,
+            block: Vec::new(),
             invoked: 0,
             answered: None,
         };
+        self.post(client, operation, silent);
+    }
+
+    /// Sends MULTI, some lines and EXEC, which is the one that the order search looks at.
+    fn send_block(&mut self, client: usize) {
+        let db = self.clients[client].db;
+        let mut exec = Operation {
+            session: client,
+            db,
+            opaque: false,
+            reads: true,
+            alone: self.shards == 1,
+            keys: Vec::new(),
+            args: args("EXEC"),
+            block: Vec::new(),
+            invoked: 0,
+            answered: None,
+        };
+        self.send(client, args("MULTI"), false, false);
+        for _ in 0..1 + self.random.index(4) {
+            let line = self.maker.known(db);
+            let facts = facts(&line, db);
+            exec.reads &= facts.reads;
+            exec.alone |= facts.whole;
+            exec.keys.extend(facts.keys);
+            exec.block.push(line.clone());
+            let queued = Operation {
+                opaque: true,
+                reads: true,
+                alone: false,
+                keys: Vec::new(),
+                args: line,
+                block: Vec::new(),
+                answered: None,
+                ..exec
+            };
+            self.post(client, queued, false);
+        }
+        exec.alone |= self.shards_differ(&exec.keys);
+        self.post(client, exec, false);
+    }
+
+    fn shards_differ(&self, keys: &[(usize, Vec<u8>)]) -> bool {
+        let mut shards = keys.iter().map(|(_, key)| self.node.shard_of(key));
+        let first = shards.next();
+        shards.any(|shard| Some(shard) != first)
+    }
+
+    fn post(&mut self, client: usize, operation: Operation, silent: bool) {
+        let words: Vec<&[u8]> = operation.args.iter().map(Vec::as_slice).collect();
+        let mut bytes = Vec::new();
+        encode_line(&words, &mut bytes);
+        self.send_bytes(client, &bytes);
         let sent = Sent {
             line: self.lines.len(),
             end: self.clients[client].sent_bytes,
@@ -181,6 +227,7 @@ impl Run {
                     let line = args("CLIENT KILL TYPE normal SKIPME yes");
                     self.send(client, line, false, false);
                 }
+                6 | 7 => self.send_block(client),
                 5 if self.random.one_in(8) => {
                     let mode = ["ALL", "WRITE"][self.random.index(2)];
                     self.send(

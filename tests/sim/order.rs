@@ -5,6 +5,8 @@
 //! - a line that was answered before another arrived comes before it;
 //! - of two lines of one session, the earlier comes first when they share a key, or when one of them needs several shards.
 //!
+//! A MULTI with its lines and its EXEC is one element of the order: nothing comes between its lines.
+//!
 //! A line whose client went away before the reply may stand anywhere behind its arrival, or nowhere.
 //!
 //! The search is depth first, with the sets of lines and states that lead nowhere remembered. Reads that fit are taken at
@@ -26,6 +28,8 @@ pub struct Operation {
     pub session: usize,
     pub db: usize,
     pub args: Vec<Vec<u8>>,
+    /// The lines that an EXEC runs; empty for all other lines.
+    pub block: Vec<Vec<Vec<u8>>>,
     /// The model is not asked: the line changes no data, and its reply says nothing.
     pub opaque: bool,
     /// It changes no data.
@@ -52,6 +56,23 @@ pub enum Verdict {
 }
 
 impl Operation {
+    /// What runs: the line itself, or those of an EXEC.
+    fn lines(&self) -> impl Iterator<Item = &Vec<Vec<u8>>> {
+        let own = self.block.is_empty().then_some(&self.args);
+        own.into_iter().chain(&self.block)
+    }
+
+    /// The reply to each of them; nothing when the whole is no EXEC's reply.
+    fn replies<'a>(&self, reply: &'a Value) -> Option<Vec<&'a Value>> {
+        match reply {
+            _ if self.block.is_empty() => Some(vec![reply]),
+            Value::Array(replies) if replies.len() == self.block.len() => {
+                Some(replies.iter().collect())
+            }
+            _ => None,
+        }
+    }
+
     fn before(&self, other: &Operation, earlier_line: bool) -> bool {
         if let Some((step, _)) = &self.answered
             && *step < other.invoked
@@ -67,9 +88,12 @@ impl Operation {
 impl std::fmt::Display for Operation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "session {} db {}:", self.session, self.db)?;
-        for arg in &self.args {
-            let shown = &arg[..arg.len().min(40)];
-            write!(f, " {}", shown.escape_ascii())?;
+        for (at, line) in self.lines().enumerate() {
+            write!(f, "{}", if at > 0 { " |" } else { "" })?;
+            for arg in line {
+                let shown = &arg[..arg.len().min(40)];
+                write!(f, " {}", shown.escape_ascii())?;
+            }
         }
         match &self.answered {
             Some((step, reply)) => {
@@ -150,13 +174,21 @@ impl Search<'_> {
         if operation.opaque {
             return Some(model);
         }
-        let expected = model
-            .apply(operation.db, &operation.args, self.now_ms)
-            .unwrap_or_else(|| panic!("the model does not know {operation}"));
-        match &operation.answered {
-            Some((_, reply)) if !expected.admits(reply) => None,
-            _ => Some(model),
+        let replies = match &operation.answered {
+            Some((_, reply)) => Some(operation.replies(reply)?),
+            None => None,
+        };
+        for (at, line) in operation.lines().enumerate() {
+            let expected = model
+                .apply(operation.db, line, self.now_ms)
+                .unwrap_or_else(|| panic!("the model does not know {operation}"));
+            if let Some(replies) = &replies
+                && !expected.admits(replies[at])
+            {
+                return None;
+            }
         }
+        Some(model)
     }
 
     fn go_on(&mut self, mut done: Vec<u64>, model: Model) -> bool {
@@ -222,6 +254,7 @@ mod tests {
             keys: vec![(0, args[1].clone())],
             reads: line.contains("GET"),
             args,
+            block: Vec::new(),
             opaque: false,
             alone: false,
             invoked: steps.0,
@@ -270,6 +303,21 @@ mod tests {
             ),
         ];
         assert!(matches!(find_order(&run, 0), Verdict::None(_)));
+    }
+
+    #[test]
+    fn a_line_between_two_of_an_exec_is_found() {
+        let line = |text: &str| -> Vec<Vec<u8>> {
+            text.split(' ').map(|arg| arg.as_bytes().to_vec()).collect()
+        };
+        let run = |seen: &str| {
+            let mut exec = operation(0, "EXEC x", (1, 9), Value::Array(vec![ok(), ok()]));
+            exec.block = vec![line("SET a 1"), line("SET a 2")];
+            exec.keys = vec![(0, b"a".to_vec())];
+            [exec, operation(1, "GET a", (2, 3), text(seen))]
+        };
+        assert!(matches!(find_order(&run("1"), 0), Verdict::None(_)));
+        assert_eq!(find_order(&run("2"), 0), Verdict::Order(vec![0, 1]));
     }
 
     #[test]
