@@ -13,6 +13,7 @@ mod pubsub;
 mod rdb;
 mod starting;
 mod tools;
+mod tracking;
 mod transactions;
 mod wire;
 
