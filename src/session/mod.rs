@@ -150,9 +150,10 @@ impl Session {
         self.slots.is_empty() && self.queued.is_empty() && !self.lines_wait
     }
 
-    /// Its replies wait a moment for those that are under way on other cores: one send instead of two.
+    /// Its replies wait a moment for those that are under way on other cores: one send instead of two, and for a pipeline of
+    /// lines over several shards, which run one after the other, instead of one for each.
     pub fn holds_replies(&self) -> bool {
-        self.blocked == Blocked::No
+        matches!(self.blocked, Blocked::No | Blocked::Drain | Blocked::Away)
             && !self.slots.is_empty()
             && self.out.len() < HELD_BYTES_MAX
             && self.client.close.is_none()
