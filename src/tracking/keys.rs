@@ -10,7 +10,7 @@ use crate::base::random::Random;
 #[derive(Debug)]
 enum Readers {
     One(SessionAt),
-    Many(Box<BTreeSet<SessionAt>>),
+    Many(BTreeSet<SessionAt>),
 }
 
 impl Readers {
@@ -26,7 +26,7 @@ impl Readers {
         match self {
             Readers::One(one) if *one == reader => false,
             Readers::One(one) => {
-                *self = Readers::Many(Box::new(BTreeSet::from([*one, reader])));
+                *self = Readers::Many(BTreeSet::from([*one, reader]));
                 true
             }
             Readers::Many(readers) => readers.insert(reader),

@@ -9,6 +9,9 @@ use crate::pubsub::Subscriber;
 /// Keys under one prefix, in order, each with who changed it last (nobody when its time had come).
 pub type Changes = Vec<(Arc<[u8]>, Option<SessionAt>)>;
 
+/// The same while they are collected: a key is told once a turn.
+type Changed = BTreeMap<Arc<[u8]>, Option<SessionAt>>;
+
 /// What has changed under a prefix in one turn of an owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broadcast {
@@ -33,7 +36,7 @@ pub(super) struct Prefixes {
     members: HashMap<Arc<[u8]>, Members>,
     /// How many prefixes there are of each length: a key is looked up once for each.
     lengths: BTreeMap<usize, usize>,
-    changed: BTreeMap<Arc<[u8]>, BTreeMap<Arc<[u8]>, Option<SessionAt>>>,
+    changed: BTreeMap<Arc<[u8]>, Changed>,
 }
 
 impl Prefixes {
