@@ -6,6 +6,7 @@ mod keyspace;
 mod list;
 mod listpack;
 mod pairs;
+mod set;
 mod sorted_set;
 mod table;
 

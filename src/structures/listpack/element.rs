@@ -18,7 +18,7 @@ use crate::base::number::parse_i64;
 const LONG_BYTES_MIN: usize = 4096;
 
 /// An element of a listpack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Element<'a> {
     /// What was put in as a canonical integer.
     Int(i64),

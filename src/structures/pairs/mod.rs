@@ -28,10 +28,16 @@ pub fn set_hash_seeds(seeds: [u64; 4]) {
     let _ = HASH_SEEDS.set(seeds);
 }
 
+/// What hashes the keys, for tables of elements that do not outlive a command.
+#[inline]
+pub fn hash_state() -> RandomState {
+    let [a, b, c, d] = *HASH_SEEDS.get_or_init(|| [11, 22, 33, 44]);
+    RandomState::with_seeds(a, b, c, d)
+}
+
 #[inline]
 fn hash(key: &[u8]) -> u64 {
-    let [a, b, c, d] = *HASH_SEEDS.get_or_init(|| [11, 22, 33, 44]);
-    let mut hasher = RandomState::with_seeds(a, b, c, d).build_hasher();
+    let mut hasher = hash_state().build_hasher();
     hasher.write(key);
     hasher.finish()
 }
