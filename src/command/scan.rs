@@ -231,10 +231,19 @@ pub fn value_cursor(text: &[u8]) -> Result<u64, Fault> {
 const INVALID_CURSOR: Fault = Fault::Text(Cow::Borrowed("ERR invalid cursor"));
 
 fn parse_cursor(text: &[u8]) -> Option<(usize, u64)> {
-    // As Redis reads cursors: no blank in front, unlike of other unsigned numbers, and nothing at all means 0.
-    let cursor = match text {
-        [] => 0,
-        [first, ..] => parse_u64(text).filter(|_| first.is_ascii_digit())?,
+    // As Redis reads cursors: nothing at all means 0, a sign is allowed and a minus sign counts from the end, but unlike
+    // other unsigned numbers a cursor has no blank in front.
+    let (digits, negative) = match text {
+        [] => (&b"0"[..], false),
+        [b'-', digits @ ..] => (digits, true),
+        [b'+', digits @ ..] => (digits, false),
+        digits => (digits, false),
+    };
+    let cursor = parse_u64(digits).filter(|_| digits[0].is_ascii_digit())?;
+    let cursor = if negative {
+        cursor.wrapping_neg()
+    } else {
+        cursor
     };
     let shard = (cursor >> POSITION_BITS) as usize;
     Some((shard, cursor & ((1 << POSITION_BITS) - 1)))
