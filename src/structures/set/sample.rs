@@ -92,7 +92,7 @@ impl Set {
         }
     }
 
-    /// Takes out `count` different random members, fewer than there are, and emits them. A full set that keeps few members
+    /// Takes out `count` different random members, no more than there are, and emits them. A full set that keeps few members
     /// becomes one of the form that suits those.
     pub fn take(
         &mut self,
@@ -101,7 +101,7 @@ impl Set {
         limits: Limits,
         mut emit: impl FnMut(Element<'_>),
     ) {
-        debug_assert!(count < self.len());
+        debug_assert!(count <= self.len());
         let staying = self.len() - count;
         match &mut self.0 {
             Form::Ints(ints) if count == 1 => {
