@@ -11,7 +11,7 @@ use super::replicating::{Answer, FollowRequest, Question, Standing};
 use super::{Client, Fault};
 use crate::base::random::Random;
 use crate::config::Config;
-use crate::keyspace::{Key, Keyspace};
+use crate::keyspace::{Expired, ExpiredPart, Key, Keyspace};
 use crate::log::Lane;
 use crate::pubsub;
 use crate::resp::{Line, Proto, Reply};
@@ -57,13 +57,23 @@ pub struct Write {
     pub class: u32,
 }
 
-/// Keys that expired, as changes.
-pub fn expired_writes(expired: Vec<(usize, Box<[u8]>)>) -> impl Iterator<Item = Write> {
-    expired.into_iter().map(|(db, key)| Write {
-        db,
-        key,
-        event: "expired",
-        class: class::EXPIRED,
+/// Keys that expired and fields that did, as changes.
+pub fn expired_writes(expired: Vec<Expired>) -> impl Iterator<Item = Write> {
+    expired.into_iter().flat_map(|Expired { db, key, part }| {
+        let write = |event, class| Write {
+            db,
+            key: key.clone(),
+            event,
+            class,
+        };
+        let (first, second) = match part {
+            ExpiredPart::Key => (write("expired", class::EXPIRED), None),
+            ExpiredPart::Fields { last, .. } => (
+                write("hexpired", class::HASH),
+                last.then(|| write("del", class::GENERIC)),
+            ),
+        };
+        std::iter::once(first).chain(second)
     })
 }
 
@@ -82,6 +92,8 @@ pub struct Effects {
     pub log: Vec<u8>,
     /// The line said what to log: `log`, which may be nothing.
     pub rewritten: bool,
+    /// What the line found expired before it changed something, to be logged before it; kept only while `logging`.
+    pub expired: Vec<Expired>,
 }
 
 impl Effects {
@@ -94,8 +106,17 @@ impl Effects {
         }
         if self.logging {
             self.log.clear();
+            self.expired.clear();
         }
         self.rewritten = false;
+    }
+
+    /// The line found this expired.
+    pub fn note_expired(&mut self, expired: Vec<Expired>) {
+        if self.logging {
+            self.expired.extend_from_slice(&expired);
+        }
+        self.writes.extend(expired_writes(expired));
     }
 }
 
@@ -168,7 +189,7 @@ impl<'a> Cx<'a> {
             if self.keyspace.has_expired() {
                 // What a lookup found expired came before.
                 let expired = self.keyspace.take_expired();
-                self.effects.writes.extend(expired_writes(expired));
+                self.effects.note_expired(expired);
             }
             self.effects.writes.push(Write {
                 db,

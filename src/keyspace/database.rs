@@ -83,8 +83,8 @@ impl Database {
         self.totals.subtract(entry);
         let result = change(entry);
         self.totals.add(entry);
-        let expiry = entry.expiry();
-        if let Some(at) = expiry {
+        let deadline = entry.deadline();
+        if let Some(at) = deadline {
             self.table.note_expiry(place, at);
         }
         result
@@ -98,6 +98,10 @@ impl Database {
         let before = entry.outside_bytes();
         let result = edit(entry);
         self.totals.entry_bytes = self.totals.entry_bytes - before + entry.outside_bytes();
+        let deadline = entry.deadline();
+        if let Some(at) = deadline {
+            self.table.note_expiry(place, at);
+        }
         result
     }
 

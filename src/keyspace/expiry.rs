@@ -1,5 +1,6 @@
 //! Expiry: of one key, on access, and in slices over all databases.
 
+use super::fields::{Sweeper, is_spent};
 use super::{Entry, Key, Keyspace};
 use crate::structures::table::Place;
 
@@ -22,19 +23,57 @@ pub struct Progress {
     pub expired: usize,
     /// The slice ended with its budget: another one should follow soon.
     pub more_due: bool,
-    /// The moment before which no further slice finds anything; `None` when no key has an expiry.
+    /// The moment before which no further slice finds anything; `None` when no key and no field has an expiry.
     pub next_due_ms: Option<i64>,
+}
+
+/// A key that expired, or lost fields that did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// The database.
+    pub db: usize,
+    /// The key.
+    pub key: Box<[u8]>,
+    /// What of it.
+    pub part: ExpiredPart,
+}
+
+/// What of a key expired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExpiredPart {
+    /// The key itself.
+    Key,
+    /// Fields of its hash.
+    Fields {
+        /// These; some may be missing when they were the last.
+        names: Vec<Box<[u8]>>,
+        /// They were the last: the key went with them.
+        last: bool,
+    },
 }
 
 /// State of expiry.
 #[derive(Default)]
 pub(super) struct Expiring {
-    policy: ExpiryPolicy,
-    record: bool,
-    /// Database and key of what expired, for who logs and notifies.
-    expired: Vec<(usize, Box<[u8]>)>,
+    pub(super) policy: ExpiryPolicy,
+    pub(super) record: bool,
+    /// What expired, for who logs and notifies.
+    pub(super) expired: Vec<Expired>,
     /// The database where the next slice begins.
     next_db: usize,
+}
+
+impl Expiring {
+    /// A key expired.
+    pub(super) fn note_key(&mut self, db: usize, entry: &Entry) {
+        if self.record {
+            self.expired.push(Expired {
+                db,
+                key: entry.key().into(),
+                part: ExpiredPart::Key,
+            });
+        }
+    }
 }
 
 impl Keyspace {
@@ -62,8 +101,8 @@ impl Keyspace {
         !self.expiring.expired.is_empty()
     }
 
-    /// The keys that expired since the last call, with their databases, in order. Empty unless they are recorded.
-    pub fn take_expired(&mut self) -> Vec<(usize, Box<[u8]>)> {
+    /// What expired since the last call, in order. Empty unless it is recorded.
+    pub fn take_expired(&mut self) -> Vec<Expired> {
         std::mem::take(&mut self.expiring.expired)
     }
 
@@ -102,7 +141,7 @@ impl Keyspace {
         (mean - i128::from(self.now_ms)).clamp(0, i128::from(i64::MAX)) as i64
     }
 
-    /// Deletes keys that expired, about `budget` of them. Costs one comparison per database when nothing is due; a
+    /// Deletes keys and fields of hashes that expired, about `budget` of them. Costs one comparison per database when nothing is due; a
     /// slice of 1,000 takes some 100 µs. Deletes only under [`ExpiryPolicy::Delete`].
     pub fn expire_slice(&mut self, budget: usize) -> Progress {
         let mut progress = Progress::default();
@@ -114,20 +153,21 @@ impl Keyspace {
         for _ in 0..count {
             let db = self.expiring.next_db % count;
             if let Some(database) = self.databases[db].as_deref_mut() {
-                let (expiring, garbage) = (&mut self.expiring, &mut self.garbage);
-                let (totals, version) = (&mut database.totals, database.version);
-                let unpassed = &mut database.unpassed;
-                let swept = database.table.expire(now, &mut left, |mut entry| {
-                    totals.subtract(&entry);
-                    if let Some(unpassed) = unpassed {
-                        unpassed.pass(version, &mut entry);
-                    }
-                    if expiring.record {
-                        expiring.expired.push((db, entry.key().into()));
-                    }
-                    garbage.drop_entry(entry);
-                });
-                progress.expired += swept.expired;
+                let mut sweeper = Sweeper {
+                    db,
+                    now,
+                    expiring: &mut self.expiring,
+                    garbage: &mut self.garbage,
+                    totals: &mut database.totals,
+                    version: database.version,
+                    unpassed: database.unpassed.as_deref_mut(),
+                    keys: 0,
+                    fields: 0,
+                };
+                let table = &mut database.table;
+                let swept = table.expire_parts(now, &mut left, &mut sweeper);
+                progress.expired += sweeper.keys;
+                self.stats.expired_fields += sweeper.fields;
                 kept += swept.kept;
                 if swept.more {
                     progress.more_due = true;
@@ -149,7 +189,7 @@ impl Keyspace {
         progress
     }
 
-    /// The moment before which no key expires; `None` when none does or expired keys are left alone.
+    /// The moment before which no key and no field of a hash expires; `None` when none does or expired keys are left alone.
     pub fn next_due_ms(&self) -> Option<i64> {
         if self.expiring.policy != ExpiryPolicy::Delete {
             return None;
@@ -167,9 +207,13 @@ impl Keyspace {
         at < self.now_ms
     }
 
-    /// A lookup met an expired key: what the policy makes of it.
+    /// A lookup met an entry whose deadline is past: what the policy makes of it.
     #[cold]
     pub(super) fn meet_expired(&mut self, db: usize, place: Place) -> Option<Place> {
+        let expiry = self.entry_at(db, place)?.expiry();
+        if !expiry.is_some_and(|at| self.is_past(at)) {
+            return self.meet_expired_fields(db, place);
+        }
         match self.expiring.policy {
             ExpiryPolicy::Ignore => return Some(place),
             ExpiryPolicy::Hide => return None,
@@ -177,9 +221,7 @@ impl Keyspace {
         }
         let entry = self.database(db)?.remove(place);
         self.stats.expired += 1;
-        if self.expiring.record {
-            self.expiring.expired.push((db, entry.key().into()));
-        }
+        self.expiring.note_key(db, &entry);
         self.garbage.drop_entry(entry);
         None
     }
@@ -199,6 +241,7 @@ impl Keyspace {
     #[inline]
     pub(super) fn is_hidden(&self, entry: &Entry) -> bool {
         self.expiring.policy != ExpiryPolicy::Ignore
-            && entry.expiry().is_some_and(|at| self.is_past(at))
+            && entry.deadline().is_some_and(|at| self.is_past(at))
+            && (entry.expiry().is_some_and(|at| self.is_past(at)) || is_spent(entry, self.now_ms))
     }
 }

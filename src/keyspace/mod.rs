@@ -17,6 +17,7 @@
 //! | `strings` | string values: set, edit |
 //! | `collections` | the other values: read, edit |
 //! | `expiry` | expiry of one key, active expiry |
+//! | `fields` | expiry of fields of hashes |
 //! | `walk` | scan, random, all |
 //! | `garbage` | what was detached and is freed in slices |
 //! | `snapshot` | all entries as they are at one moment, read out in slices |
@@ -26,6 +27,7 @@ mod access;
 mod collections;
 mod database;
 mod expiry;
+mod fields;
 mod garbage;
 mod hasher;
 mod snapshot;
@@ -33,7 +35,7 @@ mod strings;
 mod walk;
 
 pub use access::{AccessPolicy, Usage};
-pub use expiry::{ExpiryPolicy, Progress};
+pub use expiry::{Expired, ExpiredPart, ExpiryPolicy, Progress};
 pub use hasher::{Key, KeyHasher, shard_of, tag_of};
 pub use snapshot::SnapshotEncoder;
 pub use strings::{NewExpiry, NewString, StringBuf};
@@ -64,6 +66,8 @@ pub struct Stats {
     pub misses: u64,
     /// Keys deleted because they expired.
     pub expired: u64,
+    /// Fields of hashes deleted because they expired.
+    pub expired_fields: u64,
     /// Keys deleted to free memory.
     pub evicted: u64,
     /// Slices of active expiry that left some for the next.
@@ -385,7 +389,7 @@ impl Keyspace {
     fn find(&mut self, db: usize, key: Key<'_>) -> Option<Place> {
         let database = self.get(db)?;
         let place = database.find(key)?;
-        match database.table.entry(place).expiry() {
+        match database.table.entry(place).deadline() {
             Some(at) if self.is_past(at) => self.meet_expired(db, place),
             _ => Some(place),
         }

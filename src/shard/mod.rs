@@ -16,10 +16,10 @@ use watch::Watches;
 use crate::base::random::Random;
 use crate::command::cx::expired_writes;
 use crate::command::{
-    CommandId, Cx, Effects, KeyRef, Place, Registry, Run, Spread, Switches, Write, class, flag,
+    CommandId, Cx, Effects, KeyRef, Place, Registry, Run, Spread, Switches, flag,
 };
 use crate::config::Config;
-use crate::keyspace::{Key, Keyspace, OwnedEntry};
+use crate::keyspace::{Expired, ExpiredPart, Key, Keyspace, OwnedEntry};
 use crate::log::Lane;
 use crate::mesh::{Claim, Head, LentKey, OwnedLine};
 use crate::resp::{Line, Output, Proto, Reply, encode_args, encode_line};
@@ -306,12 +306,8 @@ impl Shard {
         if !self.lane.is_on() {
             return self.log_lent(config, db, line);
         }
-        for index in 0..self.effects.writes.len() {
-            // Found before a change that the line told of.
-            if self.effects.writes[index].class == class::EXPIRED {
-                let Write { db, key, .. } = self.effects.writes[index].clone();
-                self.log_deleted(config, db, &key);
-            }
+        for expired in std::mem::take(&mut self.effects.expired) {
+            self.log_one_expired(config, &expired);
         }
         self.log_expired(config);
         let effects = &self.effects;
@@ -331,12 +327,11 @@ impl Shard {
         if !effects.rewritten && effects.dirty > 0 {
             encode_args(line.args(), &mut effects.log);
         }
-        let expired = self.keyspace.take_expired();
-        effects.writes.extend(expired_writes(expired));
+        effects.note_expired(self.keyspace.take_expired());
         let mut log = Vec::new();
-        for write in &effects.writes {
-            if write.class == class::EXPIRED && write.db == db as usize {
-                encode_line(&[deletion(config), &write.key], &mut log);
+        for expired in &effects.expired {
+            if expired.db == db as usize {
+                encode_expired(config, expired, &mut log);
             }
         }
         if !log.is_empty() {
@@ -345,16 +340,22 @@ impl Shard {
         }
     }
 
-    /// Logs keys that were found expired, and leaves them to the after-write step.
+    /// Logs keys and fields that were found expired, and leaves them to the after-write step.
     pub fn log_expired(&mut self, config: &Config) {
         if !self.keyspace.has_expired() {
             return;
         }
         let expired = self.keyspace.take_expired();
-        for (db, key) in &expired {
-            self.log_deleted(config, *db, key);
+        for expired in &expired {
+            self.log_one_expired(config, expired);
         }
         self.effects.writes.extend(expired_writes(expired));
+    }
+
+    fn log_one_expired(&mut self, config: &Config, expired: &Expired) {
+        self.lane.append(expired.db as u16, |bytes| {
+            encode_expired(config, expired, bytes);
+        });
     }
 
     /// Logs that a key is gone.
@@ -365,7 +366,21 @@ impl Shard {
     }
 }
 
-/// The line that followers get for an expired key.
+/// Appends the line that followers get for what expired.
+fn encode_expired(config: &Config, expired: &Expired, bytes: &mut Vec<u8>) {
+    match &expired.part {
+        ExpiredPart::Fields { names, last: false } => {
+            let mut args: Vec<&[u8]> = vec![b"HDEL", &expired.key];
+            args.extend(names.iter().map(|name| &**name));
+            encode_line(&args, bytes);
+        }
+        ExpiredPart::Key | ExpiredPart::Fields { last: true, .. } => {
+            encode_line(&[deletion(config), &expired.key], bytes);
+        }
+    }
+}
+
+/// The command that followers get for an expired key.
 fn deletion(config: &Config) -> &'static [u8] {
     if config.lazyfree_lazy_expire {
         b"UNLINK"

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use shardine::keyspace::{
-    AccessPolicy, Entry, ExpiryPolicy, Key, KeyHasher, Keyspace, NewExpiry, NewString, StringView,
+    AccessPolicy, Entry, Expired, ExpiredPart, ExpiryPolicy, Key, KeyHasher, Keyspace, NewExpiry,
+    NewString, StringView,
 };
 
 use super::{Random, rounds};
@@ -270,7 +271,11 @@ fn a_key_lives_through_the_millisecond_of_its_expiry() {
     assert!(keyspace.read(0, key(b"k")).is_none());
     assert_eq!(
         keyspace.take_expired(),
-        vec![(0, b"k".to_vec().into_boxed_slice())]
+        vec![Expired {
+            db: 0,
+            key: b"k".to_vec().into_boxed_slice(),
+            part: ExpiredPart::Key,
+        }]
     );
     let stats = keyspace.stats();
     assert_eq!((stats.hits, stats.misses, stats.expired), (0, 1, 1));

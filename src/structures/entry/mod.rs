@@ -243,6 +243,20 @@ impl Entry {
         Some(unsafe { self.block().add(8).cast::<i64>().read() })
     }
 
+    /// The moment before which nothing of it expires: neither the key nor a field of its hash. May be too early for fields.
+    #[inline]
+    pub fn deadline(&self) -> Option<i64> {
+        let expiry = self.expiry();
+        if self.kind() != Kind::Hash {
+            return expiry;
+        }
+        let fields = self.collection::<Hash>().ok().and_then(Hash::deadline);
+        match (expiry, fields) {
+            (Some(key), Some(field)) => Some(key.min(field)),
+            (at, None) | (None, at) => at,
+        }
+    }
+
     /// Sets or removes the expiry.
     pub fn set_expiry(&mut self, expiry: Option<i64>) {
         let old = self.shape();
@@ -420,7 +434,7 @@ impl Element for Entry {
 
     #[inline]
     fn deadline(&self) -> Option<i64> {
-        self.expiry()
+        Entry::deadline(self)
     }
 
     #[inline]

@@ -178,6 +178,13 @@ impl Pairs {
         self.table.due(now)
     }
 
+    /// No pair is left at `now`: all have an expiry, and it is before that.
+    pub fn is_spent(&self, now: i64) -> bool {
+        self.expiring == self.len()
+            && self.deadline().is_none_or(|at| at < now)
+            && self.table.is_spent(now)
+    }
+
     /// Removes pairs whose expiry is before `now`, hands each to `expired`, and takes what it cost off `budget` (about one per
     /// pair). Ends with the budget, or when nothing is due any more.
     pub fn expire(&mut self, now: i64, budget: &mut usize, mut expired: impl FnMut(Pair)) {

@@ -33,7 +33,7 @@ mod order;
 mod segment;
 mod sweep;
 
-pub use sweep::Swept;
+pub use sweep::{Reaper, Swept};
 
 use super::entry::Entry;
 use segment::{Fingerprint, GROUP_SLOTS, SEGMENT_GROUPS_MAX, Segment};

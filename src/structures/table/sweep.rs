@@ -74,9 +74,29 @@ impl<E: Element> TableOf<E> {
             .count()
     }
 
-    /// Removes entries whose expiry is before `now`, hands each to `expired`, and takes what it cost off `budget`
+    /// The deadlines of all elements are before `now`.
+    pub fn is_spent(&self, now: i64) -> bool {
+        let is_due = |element: &E| element.deadline().is_some_and(|at| at < now);
+        self.segments.iter().all(|segment| {
+            segment.len() == 0
+                || segment.deadline < now
+                    && segment.entries().all(|(_, _, element)| is_due(element))
+        })
+    }
+
+    /// Removes entries whose deadline is before `now`, hands each to `expired`, and takes what it cost off `budget`
     /// (about one per removed entry). Ends with the budget, or when nothing is due any more.
-    pub fn expire(&mut self, now: i64, budget: &mut usize, mut expired: impl FnMut(E)) -> Swept {
+    pub fn expire(&mut self, now: i64, budget: &mut usize, expired: impl FnMut(E)) -> Swept {
+        self.expire_parts(now, budget, &mut Whole(expired))
+    }
+
+    /// As [`TableOf::expire`], for elements of which a part may be due.
+    pub fn expire_parts(
+        &mut self,
+        now: i64,
+        budget: &mut usize,
+        reaper: &mut impl Reaper<E>,
+    ) -> Swept {
         let mut swept = Swept::default();
         let mut skipped = 0;
         loop {
@@ -104,36 +124,69 @@ impl<E: Element> TableOf<E> {
                 }
                 continue;
             }
-            let seen = self.expire_segment(index, now, &mut expired);
+            let seen = self.expire_segment(index, now, budget, reaper);
             swept.expired += seen.expired;
             swept.kept += seen.kept;
             *budget = budget.saturating_sub(1 + seen.expired + seen.kept / KEPT_PER_UNIT);
-            // The segment's deadline is `now` or later from here on, and it (or what took its place) is passed
-            // by the branch above.
+            // The segment's deadline is `now` or later from here on, unless the budget ended within an element: it (or what took
+            // its place) is passed by the branch above, or looked at again.
             self.settle(index);
         }
     }
 
-    fn expire_segment(&mut self, index: usize, now: i64, expired: &mut impl FnMut(E)) -> Swept {
+    fn expire_segment(
+        &mut self,
+        index: usize,
+        now: i64,
+        budget: &mut usize,
+        reaper: &mut impl Reaper<E>,
+    ) -> Swept {
         let segment = &mut self.segments[index];
         let mut seen = Swept::default();
         segment.deadline = NO_DEADLINE;
         for group in 0..segment.group_count() {
             segment.prefetch_entries_ahead(group);
             for slot in 0..GROUP_SLOTS {
-                let Some(at) = segment.entry(group, slot).and_then(E::deadline) else {
+                let Some(element) = segment.entry_mut(group, slot) else {
                     continue;
                 };
-                if at >= now {
+                let Some(at) = element.deadline() else {
+                    continue;
+                };
+                if at >= now || !reaper.shorten(element, budget) {
                     seen.kept += 1;
-                    segment.note_deadline(Some(at));
-                } else if let Some(entry) = segment.remove(group, slot) {
+                    let deadline = element.deadline();
+                    segment.note_deadline(deadline);
+                } else if let Some(element) = segment.remove(group, slot) {
                     seen.expired += 1;
-                    expired(entry);
+                    reaper.expired(element);
                 }
             }
         }
         self.len -= seen.expired;
         seen
+    }
+}
+
+/// What becomes of elements whose deadline has passed.
+pub trait Reaper<E> {
+    /// Takes off the element what is due and what that cost off `budget`; true when the element is to go as a whole. With the
+    /// budget used up it leaves the rest for later.
+    fn shorten(&mut self, element: &mut E, budget: &mut usize) -> bool;
+
+    /// The element went.
+    fn expired(&mut self, element: E);
+}
+
+/// Elements that expire as a whole.
+struct Whole<F>(F);
+
+impl<E, F: FnMut(E)> Reaper<E> for Whole<F> {
+    fn shorten(&mut self, _: &mut E, _: &mut usize) -> bool {
+        true
+    }
+
+    fn expired(&mut self, element: E) {
+        (self.0)(element);
     }
 }
