@@ -559,3 +559,6 @@ pub(super) fn mix_digest(hash: &Hash, digest: &mut Digest) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

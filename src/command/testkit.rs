@@ -134,12 +134,18 @@ impl Kit {
         out.to_vec()
     }
 
+    /// Runs a line, split as redis-cli does, and returns the escaped reply.
+    #[track_caller]
+    pub fn run_line(&mut self, line: &str) -> String {
+        let args = split(line);
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        escape(&self.run(&args))
+    }
+
     /// Runs a line, split as redis-cli does, and compares the escaped reply.
     #[track_caller]
     pub fn expect(&mut self, line: &str, reply: &str) {
-        let args = split(line);
-        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        assert_eq!(escape(&self.run(&args)), reply, "{line}");
+        assert_eq!(self.run_line(line), reply, "{line}");
     }
 
     /// Compares what the last line logs, in escaped form; empty when that is nothing.

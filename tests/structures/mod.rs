@@ -2,6 +2,7 @@
 //!
 //! A failing run prints its seed; `SEED=` replays it. `ROUNDS=` makes the runs longer.
 
+mod hash;
 mod keyspace;
 mod list;
 mod listpack;
