@@ -76,6 +76,50 @@ pub fn format_f64(out: &mut Vec<u8>, value: f64) {
     push_digits(out, &digits[..count], exponent);
 }
 
+/// Appends `value` as C's `%.17g` does: seventeen digits without the zeros at their end, which identify the value but are
+/// not the shortest.
+pub fn format_f64_17(out: &mut Vec<u8>, value: f64) {
+    if value == 0.0 || !value.is_finite() {
+        return format_f64(out, value);
+    }
+    let text = format!("{:.16e}", value.abs());
+    let (mantissa, scale) = text.split_once('e').unwrap_or((&text, "0"));
+    let scale: i32 = scale.parse().unwrap_or(0);
+    let mut digits: Vec<u8> = mantissa.bytes().filter(u8::is_ascii_digit).collect();
+    while digits.len() > 1 && digits.last() == Some(&b'0') {
+        digits.pop();
+    }
+    if value < 0.0 {
+        out.push(b'-');
+    }
+    if !(-4..17).contains(&scale) {
+        out.push(digits[0]);
+        if digits.len() > 1 {
+            out.push(b'.');
+            out.extend_from_slice(&digits[1..]);
+        }
+        out.extend_from_slice(if scale < 0 { b"e-" } else { b"e+" });
+        if scale.abs() < 10 {
+            out.push(b'0');
+        }
+        return push_i64(out, i64::from(scale.abs()));
+    }
+    // The number of digits before the point.
+    let integer = scale + 1;
+    if integer <= 0 {
+        out.extend_from_slice(b"0.");
+        out.resize(out.len() + -integer as usize, b'0');
+        return out.extend_from_slice(&digits);
+    }
+    let integer = integer as usize;
+    digits.resize(digits.len().max(integer), b'0');
+    out.extend_from_slice(&digits[..integer]);
+    if digits.len() > integer {
+        out.push(b'.');
+        out.extend_from_slice(&digits[integer..]);
+    }
+}
+
 /// The shortest decimal digits of a finite positive `value` and the power of ten of the last one.
 fn shortest_digits(value: f64, digits: &mut [u8; 20]) -> (usize, i32) {
     let mut buffer = ryu::Buffer::new();
@@ -369,6 +413,31 @@ mod tests {
             (f64::NAN, "nan"),
         ] {
             assert_eq!(text(value), expect);
+        }
+    }
+
+    #[test]
+    fn seventeen_digits_are_printed() {
+        for (value, expect) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (f64::NEG_INFINITY, "-inf"),
+            (1.0, "1"),
+            (-100.0, "-100"),
+            (1.5, "1.5"),
+            (0.1, "0.10000000000000001"),
+            (-0.3, "-0.29999999999999999"),
+            (0.0001, "0.0001"),
+            (0.00001, "1.0000000000000001e-05"),
+            (1e16, "10000000000000000"),
+            (1e17, "1e+17"),
+            (1.5e300, "1.5000000000000001e+300"),
+            (12345678.25, "12345678.25"),
+            (2251799813685249.5, "2251799813685249.5"),
+        ] {
+            let mut out = Vec::new();
+            format_f64_17(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), expect);
         }
     }
 

@@ -5,7 +5,7 @@
 //!   so a string that parses can be stored as an integer without losing anything.
 //! - Nothing here allocates but the caller's own buffer.
 
-pub use super::double::{format_f64, parse_f64};
+pub use super::double::{format_f64, format_f64_17, parse_f64};
 
 /// Parses a canonical decimal integer: no plus sign, no spaces, no leading zeros, no `-0`.
 #[inline]
