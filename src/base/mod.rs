@@ -3,6 +3,7 @@
 pub mod crc;
 pub mod double;
 pub mod extended;
+pub mod geohash;
 pub mod glob;
 pub mod number;
 pub mod random;

@@ -19,6 +19,8 @@ mod remove;
 #[cfg(test)]
 mod tests;
 
+pub(super) use add::{Addition, Options as AddOptions, add_members};
+
 use super::digest::{self, Digest};
 use super::{Command, Cx, Group, KeySpec, Run, Spread, category, class, flag, key_flag};
 use crate::base::number::format_f64_17;
@@ -483,15 +485,21 @@ fn wrote_members(cx: &mut Cx<'_>, key: Key<'_>, event: &'static str, count: usiz
     cx.effects.dirty += count as u64 - 1;
 }
 
-/// Puts a sorted set into a key whatever it held, or removes the key when the set is empty; replies its size.
-pub(super) fn store(cx: &mut Cx<'_>, key: Key<'_>, set: SortedSet, event: &'static str) {
+/// Puts a sorted set into a key whatever it held, or removes the key when the set is empty; replies its size. That is one change.
+fn store(cx: &mut Cx<'_>, key: Key<'_>, set: SortedSet, event: &'static str) {
+    store_members(cx, key, set, event);
+    cx.effects.dirty = cx.effects.dirty.min(1);
+}
+
+/// As `store`; each member is a change.
+pub(super) fn store_members(cx: &mut Cx<'_>, key: Key<'_>, set: SortedSet, event: &'static str) {
     let len = set.len();
     let existed = cx.keyspace.set_collection(cx.db, key, set, None);
     if len > 0 {
         if !existed {
             cx.notify(cx.db, key.bytes, "new", class::NEW);
         }
-        cx.wrote(key.bytes, event, class::SORTED_SET);
+        wrote_members(cx, key, event, len);
     } else if existed {
         cx.wrote(key.bytes, "del", class::GENERIC);
     }

@@ -3,25 +3,24 @@
 use super::super::{Cx, Done, Fault, class};
 use super::{limits, wrote_members};
 use crate::base::number::parse_f64;
-use crate::keyspace::Key;
 use crate::resp::Line;
 use crate::structures::sorted_set::{Limits, SortedSet};
 
 /// Which members ZADD may touch, and how.
 #[derive(Clone, Copy, Default)]
-struct Options {
+pub(in super::super) struct Options {
     /// Only new members.
-    only_new: bool,
+    pub(in super::super) only_new: bool,
     /// Only members that are there.
-    only_existing: bool,
+    pub(in super::super) only_existing: bool,
     /// Existing members only get higher scores.
-    only_greater: bool,
+    pub(in super::super) only_greater: bool,
     /// Existing members only get lower scores.
-    only_less: bool,
+    pub(in super::super) only_less: bool,
     /// The reply counts members with another score too.
-    count_changed: bool,
+    pub(in super::super) count_changed: bool,
     /// The score is added to the one that is there.
-    increment: bool,
+    pub(in super::super) increment: bool,
 }
 
 impl Options {
@@ -94,26 +93,44 @@ impl Options {
     }
 }
 
-/// The scores of a line. Most have one, which needs no allocation.
-struct Scores {
+/// Members of a line with their scores. Most lines have one, which needs no allocation.
+pub(in super::super) struct Addition {
     first: f64,
     more: Vec<f64>,
+    /// The first member's index.
+    at: usize,
+    /// Arguments from member to member.
+    step: usize,
 }
 
-impl Scores {
-    fn parse(line: &Line<'_>, at: usize) -> Result<Scores, Fault> {
-        let score = |index: usize| parse_f64(line.arg(index)).ok_or(Fault::NotFloat);
-        Ok(Scores {
+impl Addition {
+    /// The members from the argument `at` on, every `step`th, each with what `score` makes of its index.
+    pub(in super::super) fn parse(
+        line: &Line<'_>,
+        at: usize,
+        step: usize,
+        score: impl Fn(usize) -> Result<f64, Fault>,
+    ) -> Result<Addition, Fault> {
+        Ok(Addition {
             first: score(at)?,
-            more: (at + 2..line.len())
-                .step_by(2)
+            more: (at + step..line.len())
+                .step_by(step)
                 .map(score)
                 .collect::<Result<_, _>>()?,
+            at,
+            step,
         })
     }
 
-    fn iter(&self) -> impl Iterator<Item = f64> {
-        std::iter::once(self.first).chain(self.more.iter().copied())
+    /// The number of members.
+    pub(in super::super) fn len(&self) -> usize {
+        1 + self.more.len()
+    }
+
+    /// The members' indexes and their scores.
+    pub(in super::super) fn iter(&self) -> impl Iterator<Item = (usize, f64)> {
+        let scores = std::iter::once(self.first).chain(self.more.iter().copied());
+        (self.at..).step_by(self.step).zip(scores)
     }
 }
 
@@ -127,25 +144,23 @@ struct Outcome {
     fault: Option<Fault>,
 }
 
-/// Adds the line's members, which begin behind the scores at `at`.
+/// Adds the line's members.
 fn add(
     set: &mut SortedSet,
     line: &Line<'_>,
-    at: usize,
-    scores: &Scores,
+    addition: &Addition,
     options: &Options,
     limits: &Limits,
 ) -> Outcome {
-    let members = (line.len() - at) / 2;
     if set.is_empty() {
-        *set = SortedSet::for_members(members, line.arg(at + 1).len(), limits);
+        let first = line.arg(addition.at);
+        *set = SortedSet::for_members(addition.len(), first.len(), limits);
     } else {
-        set.expect_members(members, limits);
+        set.expect_members(addition.len(), limits);
     }
     let mut outcome = Outcome::default();
-    for (index, given) in scores.iter().enumerate() {
-        let member = line.arg(at + 1 + index * 2);
-        set.update(member, limits, |old| {
+    for (index, given) in addition.iter() {
+        set.update(line.arg(index), limits, |old| {
             let score = match options.new_score(old, given) {
                 Ok(score) => score?,
                 Err(fault) => {
@@ -167,7 +182,8 @@ fn add(
 
 pub(super) fn zadd(cx: &mut Cx<'_>) -> Done {
     let (options, at) = Options::parse(&cx.line)?;
-    add_members(cx, options, at)
+    let addition = Addition::parse(&cx.line, at + 1, 2, score_before(cx.line))?;
+    add_members(cx, &options, &addition)
 }
 
 pub(super) fn zincrby(cx: &mut Cx<'_>) -> Done {
@@ -175,45 +191,24 @@ pub(super) fn zincrby(cx: &mut Cx<'_>) -> Done {
         increment: true,
         ..Options::default()
     };
-    add_members(cx, options, 2)
+    let addition = Addition::parse(&cx.line, 3, 2, score_before(cx.line))?;
+    add_members(cx, &options, &addition)
 }
 
-fn add_members(cx: &mut Cx<'_>, options: Options, at: usize) -> Done {
-    let scores = Scores::parse(&cx.line, at)?;
-    let event = if options.increment { "zincr" } else { "zadd" };
-    let outcome = add_to_key(
-        cx,
-        cx.key(1),
-        event,
-        options.only_existing,
-        |set, line, limits| add(set, line, at, &scores, &options, limits),
-    )?;
-    match outcome.score {
-        _ if !options.increment => {
-            let changed = if options.count_changed {
-                outcome.updated
-            } else {
-                0
-            };
-            cx.reply.count(outcome.added + changed);
-        }
-        Some(score) => cx.reply.double(score),
-        None => cx.reply.null(),
-    }
-    Ok(())
+/// The score of a member is the argument before it.
+fn score_before(line: Line<'_>) -> impl Fn(usize) -> Result<f64, Fault> {
+    move |index| parse_f64(line.arg(index - 1)).ok_or(Fault::NotFloat)
 }
 
-/// Runs `add` on the key's set, a new one unless `only_existing`, and tells what it did.
-fn add_to_key(
+/// Adds members to the key's set, and replies with what the options ask for.
+pub(in super::super) fn add_members(
     cx: &mut Cx<'_>,
-    key: Key<'_>,
-    event: &'static str,
-    only_existing: bool,
-    add: impl FnOnce(&mut SortedSet, &Line<'_>, &Limits) -> Outcome,
-) -> Result<Outcome, Fault> {
-    let (limits, line) = (limits(cx), cx.line);
-    let add = |set: &mut SortedSet| add(set, &line, &limits);
-    let (outcome, existed) = if only_existing {
+    options: &Options,
+    addition: &Addition,
+) -> Done {
+    let (limits, line, key) = (limits(cx), cx.line, cx.key(1));
+    let add = |set: &mut SortedSet| add(set, &line, addition, options, &limits);
+    let (outcome, existed) = if options.only_existing {
         let outcome = cx.keyspace.edit(cx.db, key, add)?;
         (outcome.unwrap_or_default(), true)
     } else {
@@ -227,7 +222,14 @@ fn add_to_key(
         if !existed {
             cx.notify(cx.db, key.bytes, "new", class::NEW);
         }
+        let event = if options.increment { "zincr" } else { "zadd" };
         wrote_members(cx, key, event, changed);
     }
-    Ok(outcome)
+    match outcome.score {
+        _ if options.count_changed && !options.increment => cx.reply.count(changed),
+        _ if !options.increment => cx.reply.count(outcome.added),
+        Some(score) => cx.reply.double(score),
+        None => cx.reply.null(),
+    }
+    Ok(())
 }
