@@ -226,8 +226,17 @@ fn write_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
             reply.bulk(word.as_bytes());
             number(reply, "startfrom", i64::from(from));
         }
+        Begin::Unknown(_) => {
+            kind(reply, "unknown");
+            reply.map(0);
+        }
     }
     reply.bulk(b"find_keys");
+    if let Begin::Unknown(_) = spec.begin {
+        kind(reply, "unknown");
+        reply.map(0);
+        return;
+    }
     match spec.find {
         Find::Range { last, step, limit } => {
             kind(reply, "range");

@@ -36,6 +36,8 @@ pub enum Begin {
     Index(usize),
     /// Behind this word, searched from an argument on (negative: from the end).
     Keyword(&'static str, i32),
+    /// Where this function finds it. COMMAND INFO calls such a place unknown.
+    Unknown(fn(&Line<'_>) -> Option<usize>),
 }
 
 /// Which arguments from the first key on are keys.
@@ -140,6 +142,10 @@ impl Command {
                 Begin::Index(index) => index,
                 Begin::Keyword(word, from) => match find_word(line, word, from) {
                     Some(at) => at + 1,
+                    None => continue,
+                },
+                Begin::Unknown(find) => match find(line) {
+                    Some(at) => at,
                     None => continue,
                 },
             };

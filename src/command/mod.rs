@@ -65,6 +65,7 @@ pub use keys::{Begin, Find, KeyRef, KeySpec, key_flag};
 pub use protect::{check_protected, protected_action_allowed};
 pub use registry::{CommandId, Registered, Registry};
 
+use crate::keyspace::Entry;
 use crate::resp::Line;
 
 /// Command flags, as COMMAND INFO names them.
@@ -236,10 +237,22 @@ pub enum Spread {
     Split(Merge),
     /// The owners lend the entries; the handler runs once, on the session's core.
     Gather,
+    /// As `Gather`; but the value of the line's first key may name further keys, which are lent in a second round.
+    Follow(Follow),
     /// No keys: the handler runs on every shard, with the whole shard reserved.
     All(Merge),
     /// No keys: the line itself names the shard (`line, shards -> shard`), as SCAN's cursor does.
     Route(fn(&Line<'_>, usize) -> usize),
+}
+
+/// Keys that only the value of a line's first key names, as SORT's patterns do. Nobody knows them when the line is planned: with several
+/// shards all of them are reserved as a whole.
+#[derive(Clone, Copy)]
+pub struct Follow {
+    /// The line may need such keys.
+    pub is_needed: fn(&Line<'_>) -> bool,
+    /// Appends these keys, in the line's database, to a list (`line, entry of its first key, list`).
+    pub keys: fn(&Line<'_>, &Entry, &mut Vec<Box<[u8]>>),
 }
 
 /// A handler of a keys command.

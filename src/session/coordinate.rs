@@ -100,9 +100,24 @@ impl Core {
             return;
         }
         let mut txn = self.txns.remove(&id.number).expect("it was there");
+        if self.follow(id, &mut txn) {
+            self.txns.insert(id.number, txn);
+            return;
+        }
         let out = self.run_lent(id, &mut txn, true);
         let len = out.len();
         self.answer(txn.ticket, &out, 0..len);
+    }
+
+    /// A line's own keys have all been lent: asks for those that the first one's value names. False when there are none, or all are there.
+    pub(super) fn follow(&mut self, id: TxnId, txn: &mut Txn) -> bool {
+        let planner = &self.planner;
+        let messages = txn.follow(id, |key| planner.place(key));
+        let waits = !messages.is_empty();
+        for (shard, message) in messages {
+            self.send(shard, message);
+        }
+        waits
     }
 
     /// Runs a line on its entries, which have all been lent, and sends them back.

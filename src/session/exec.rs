@@ -221,6 +221,11 @@ impl Core {
         let Some(mut txn) = self.exec(id).lent(shard, entries) else {
             return;
         };
+        if self.follow(id, &mut txn) {
+            self.exec(id).lends_further(txn);
+            return;
+        }
+        self.exec(id).ran_lent();
         let mut out = self.run_lent(id, &mut txn, false);
         self.add_reply(id, &mut out);
         self.go_on(id);

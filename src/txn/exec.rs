@@ -15,7 +15,7 @@
 //! - The steps of one EXEC follow each other; the replies are put together in the order of the lines.
 //! - Work is linear in the lines and keys, times the owners of a line.
 
-use super::{KeyPlace, Planner, Route, Txn, merge_encoded, part_args};
+use super::{KeyPlace, Planner, Route, Txn, lends, merge_encoded, part_args};
 use crate::command::connection::selected;
 use crate::command::{Merge, Registry, Run, Spread, flag};
 use crate::keyspace::OwnedEntry;
@@ -153,7 +153,7 @@ impl Exec {
                 Run::Keys(_, spread) => {
                     let route = planner.route_in_full(registered, db, &line.line());
                     exec.keys.extend_from_slice(planner.keys());
-                    let lends = route == Route::Several && matches!(spread, Spread::Gather);
+                    let lends = matches!(route, Route::Several | Route::All) && lends(spread);
                     for key in planner.keys() {
                         let claim = claims[key.shard as usize].get_or_insert_default();
                         claim.keys.push(mark(key.db, key.hash));
@@ -172,7 +172,10 @@ impl Exec {
                             Kind::All(merge)
                         }
                         (_, Spread::Split(merge)) => Kind::Split(merge),
-                        (_, Spread::Gather) => Kind::Gather,
+                        (route, Spread::Gather | Spread::Follow(_)) => {
+                            whole |= route == Route::All;
+                            Kind::Gather
+                        }
                         (_, Spread::One | Spread::Route(_)) => {
                             unreachable!("such lines have one owner")
                         }
@@ -459,8 +462,17 @@ impl Exec {
         if !lending.lent(shard, entries) {
             return None;
         }
-        self.next += 1;
         self.lending.take()
+    }
+
+    /// The line whose entries were all lent asks for further ones.
+    pub fn lends_further(&mut self, txn: Txn) {
+        self.lending = Some(txn);
+    }
+
+    /// The line whose entries were all lent has run.
+    pub fn ran_lent(&mut self) {
+        self.next += 1;
     }
 
     /// The protocol of the replies.

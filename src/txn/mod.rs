@@ -25,9 +25,9 @@ pub use exec::{Exec, Start, Step, WatchedMark};
 pub use merge::{merge, merge_encoded};
 pub use plan::{KeyPlace, Planner, Route};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::command::{Command, Effects, Find, Merge, Run, Spread, Write, flag};
+use crate::command::{Command, Effects, Find, Follow, Merge, Run, Spread, Write, flag};
 use crate::keyspace::OwnedEntry;
 use crate::mesh::{Claim, LentKey, Message, OwnedLine, Returned, Ticket, TxnId};
 use crate::resp::{Line, Output, Proto};
@@ -38,8 +38,11 @@ struct Part {
     shard: u16,
     /// Its keys, in the order of the line.
     keys: Vec<KeyPlace>,
+    /// The keys that those have led to.
+    further: Vec<LentKey>,
     reply: Output,
-    lent: Vec<Option<OwnedEntry>>,
+    /// What is lent, each with its database.
+    lent: Vec<(usize, OwnedEntry)>,
 }
 
 /// A line over several shards, on its session's core from plan to reply.
@@ -50,6 +53,8 @@ pub struct Txn {
     pub line: OwnedLine,
     command: &'static Command,
     spread: Spread,
+    /// How to find the keys that the line's own keys lead to; `None` without such keys, or when they are found.
+    follow: Option<Follow>,
     parts: Vec<Part>,
     /// Answers that are missing before the next step.
     missing: usize,
@@ -60,8 +65,7 @@ pub struct Txn {
 }
 
 impl Txn {
-    /// Plans the line of `command` over the owners of its keys; `Spread::All` over all `shards`. Returns what each
-    /// shard must reserve.
+    /// Plans the line of `command` over the owners of its keys, or over all `shards`. Returns what each shard must reserve.
     pub fn new(
         command: &'static Command,
         line: OwnedLine,
@@ -72,7 +76,12 @@ impl Txn {
             unreachable!("only keys commands are planned");
         };
         let mut parts: Vec<Part> = Vec::new();
-        if let Spread::All(_) = spread {
+        let follow = match spread {
+            Spread::Follow(follow) if (follow.is_needed)(&line.line()) => Some(follow),
+            _ => None,
+        };
+        let whole = follow.is_some() || matches!(spread, Spread::All(_));
+        if whole {
             parts.extend((0..shards as u16).map(Part::new));
         }
         for key in keys {
@@ -93,10 +102,10 @@ impl Txn {
                 marks.sort_unstable();
                 marks.dedup();
                 let claim = Claim {
-                    whole: marks.is_empty(),
+                    whole,
                     keys: marks,
                     // A lent entry is not there for readers either.
-                    write: command.has(flag::WRITE) || matches!(spread, Spread::Gather),
+                    write: command.has(flag::WRITE) || lends(spread),
                     watcher: None,
                 };
                 (part.shard, claim)
@@ -107,6 +116,7 @@ impl Txn {
             line,
             command,
             spread,
+            follow,
             missing: parts.len(),
             ns: 0,
             step: 0,
@@ -125,11 +135,10 @@ impl Txn {
     pub fn start(&mut self, id: TxnId) -> Vec<(usize, Message)> {
         self.missing = self.parts.len();
         let messages = self.parts.iter().map(|part| {
-            let message = match self.spread {
-                Spread::Gather => {
-                    Message::Lend(id, part.keys.iter().map(|key| self.lent_key(key)).collect())
-                }
-                _ => Message::Work(id, Box::new(self.part_line(part))),
+            let message = if lends(self.spread) {
+                Message::Lend(id, part.keys.iter().map(|key| self.lent_key(key)).collect())
+            } else {
+                Message::Work(id, Box::new(self.part_line(part)))
             };
             (part.shard as usize, message)
         });
@@ -168,18 +177,70 @@ impl Txn {
 
     /// A shard lent its entries. True when it was the last.
     pub fn lent(&mut self, shard: u16, entries: Vec<Option<OwnedEntry>>) -> bool {
-        self.part(shard).lent = entries;
+        let part = self.part(shard);
+        let dbs: Vec<usize> = if part.further.is_empty() {
+            part.keys.iter().map(|key| key.db).collect()
+        } else {
+            part.further.iter().map(|key| key.db).collect()
+        };
+        let entries = dbs.into_iter().zip(entries);
+        part.lent
+            .extend(entries.filter_map(|(db, entry)| Some((db, entry?))));
         self.missing -= 1;
         self.missing == 0
     }
 
     /// Moves the lent entries out: each with its database.
     pub fn take_lent(&mut self) -> impl Iterator<Item = (usize, OwnedEntry)> + '_ {
-        self.parts.iter_mut().flat_map(|part| {
-            part.keys
-                .iter()
-                .zip(part.lent.drain(..))
-                .filter_map(|(key, entry)| Some((key.db, entry?)))
+        self.parts.iter_mut().flat_map(|part| part.lent.drain(..))
+    }
+
+    /// The line's own keys are all lent. Asks for the entries of those that the first one's value names, once; `place` gives a key's
+    /// hash and owner. Without such keys there is nothing to wait for, and no message.
+    pub fn follow(
+        &mut self,
+        id: TxnId,
+        place: impl Fn(&[u8]) -> (u64, usize),
+    ) -> Vec<(usize, Message)> {
+        let Some(follow) = self.follow.take() else {
+            return Vec::new();
+        };
+        let mut further = Vec::new();
+        if let Some(entry) = self.first_entry() {
+            (follow.keys)(&self.line.line(), entry, &mut further);
+        }
+        let db = self.line.head.db as usize;
+        let own = self.parts.iter().flat_map(|part| &part.keys);
+        let own = own.map(|key| self.lent_key(key));
+        let mut known: HashSet<Box<[u8]>> =
+            own.filter(|key| key.db == db).map(|key| key.key).collect();
+        for key in further {
+            if known.insert(key.clone()) {
+                let (hash, shard) = place(&key);
+                let further = &mut self.part(shard as u16).further;
+                further.push(LentKey { db, key, hash });
+            }
+        }
+        let parts = self.parts.iter().filter(|part| !part.further.is_empty());
+        let messages: Vec<(usize, Message)> = parts
+            .map(|part| {
+                let lend = Message::Lend(id, part.further.clone());
+                (part.shard as usize, lend)
+            })
+            .collect();
+        self.missing = messages.len();
+        messages
+    }
+
+    /// The entry of the line's first key, when it is lent.
+    fn first_entry(&self) -> Option<&OwnedEntry> {
+        let mut parts = self.parts.iter();
+        parts.find_map(|part| {
+            let first = part.keys.iter().find(|key| key.order == 0)?;
+            let line = self.line.line();
+            let key = line.arg(first.arg);
+            let mut lent = part.lent.iter();
+            lent.find_map(|(db, entry)| (*db == first.db && entry.has_key(key)).then_some(entry))
         })
     }
 
@@ -196,9 +257,10 @@ impl Txn {
             .parts
             .iter()
             .map(|part| {
+                let keys = part.keys.iter().map(|key| self.lent_key(key));
                 (
                     part.shard,
-                    part.keys.iter().map(|key| self.lent_key(key)).collect(),
+                    keys.chain(part.further.iter().cloned()).collect(),
                 )
             })
             .collect();
@@ -273,6 +335,11 @@ impl Txn {
     }
 }
 
+/// The owners lend their entries to the session's core.
+fn lends(spread: Spread) -> bool {
+    matches!(spread, Spread::Gather | Spread::Follow(_))
+}
+
 /// The arguments of a line with only these of its keys and what belongs to each of them.
 fn part_args<'a>(
     command: &Command,
@@ -294,6 +361,7 @@ impl Part {
         Part {
             shard,
             keys: Vec::new(),
+            further: Vec::new(),
             reply: Output::default(),
             lent: Vec::new(),
         }

@@ -33,7 +33,7 @@ pub enum Route {
     },
     /// On several: [`Planner::keys`] has the keys.
     Several,
-    /// On all, as a whole.
+    /// On all, as a whole. Where such a line has keys, [`Planner::keys`] has them.
     All,
 }
 
@@ -59,6 +59,12 @@ impl Planner {
     /// The keys of the line planned last.
     pub fn keys(&self) -> &[KeyPlace] {
         &self.keys
+    }
+
+    /// A key that a line's own keys have led to.
+    pub fn place(&self, key: &[u8]) -> (u64, usize) {
+        let hash = self.hasher.hash(key);
+        (hash, shard_of(&self.hasher, key, hash, self.shards))
     }
 
     /// Plans a line. A command with one key costs one hash and nothing else.
@@ -105,6 +111,12 @@ impl Planner {
                 hash,
                 shard: shard_of(&self.hasher, bytes, hash, self.shards) as u16,
             });
+        }
+        if let Run::Keys(_, Spread::Follow(follow)) = registered.command.run
+            && self.shards > 1
+            && (follow.is_needed)(line)
+        {
+            return Route::All;
         }
         let first = self.keys[0];
         if self.keys.iter().all(|key| key.shard == first.shard) {
