@@ -4,7 +4,7 @@
 //! groups of all clients are in flight at once, in pieces and in an order that the seed chooses.
 //!
 //! Held to:
-//! - The sum of all accounts is the same in every MGET and in every EXEC that reads all accounts.
+//! - The sum of all accounts is the same in every MGET and SORT and in every EXEC that reads all accounts.
 //! - A counter is the number of EXECs that were answered with an array, plus at most those whose client hung up before the
 //!   answer: no update is lost, none happens twice.
 //! - At the end nothing is reserved, nobody watches, nobody waits.
@@ -18,6 +18,7 @@ use super::with_seeds;
 const ACCOUNTS: usize = 6;
 const AMOUNT: i64 = 50;
 const COUNTERS: usize = 3;
+const SORT_ACCOUNTS: [&str; 6] = ["SORT", "holders", "BY", "account*", "GET", "account*"];
 
 /// What a client is doing.
 enum Doing {
@@ -67,12 +68,12 @@ fn numbers(value: &Value) -> Vec<i64> {
     };
     elements
         .iter()
-        .map(|element| match element {
-            Value::Bulk(text) => std::str::from_utf8(text)
-                .ok()
-                .and_then(|text| text.parse().ok())
-                .expect("a number"),
-            other => panic!("{other:?} is no number"),
+        .flat_map(|element| match element {
+            Value::Bulk(text) => {
+                let text = std::str::from_utf8(text).ok();
+                vec![text.and_then(|text| text.parse().ok()).expect("a number")]
+            }
+            nested => numbers(nested),
         })
         .collect()
 }
@@ -90,7 +91,7 @@ impl Run {
         let from = account(self.random.index(ACCOUNTS));
         let to = account(self.random.index(ACCOUNTS));
         let names: Vec<String> = (0..ACCOUNTS).map(account).collect();
-        match self.random.index(6) {
+        match self.random.index(8) {
             0 => {
                 let mut mget = vec!["MGET"];
                 mget.extend(names.iter().map(String::as_str));
@@ -108,10 +109,16 @@ impl Run {
                 let lines = [line(&["WATCH", &name, &from]), line(&["GET", &name])];
                 self.send(client, &lines, Doing::Reading(counter));
             }
+            // Its own keys name the accounts, which are borrowed in a second round.
+            3 => self.send(client, &[line(&SORT_ACCOUNTS)], Doing::Looking),
+            4 => {
+                let lines = [line(&["MULTI"]), line(&SORT_ACCOUNTS), line(&["EXEC"])];
+                self.send(client, &lines, Doing::Looking);
+            }
             _ => {
                 let mut lines = vec![line(&["MULTI"]), line(&["DECRBY", &from, "3"])];
                 for _ in 0..self.random.index(4) {
-                    match self.random.index(6) {
+                    match self.random.index(8) {
                         0 => {
                             let away = ["RENAMENX", &from, "moving"];
                             lines.extend([line(&away), line(&["RENAMENX", "moving", &from])]);
@@ -120,6 +127,11 @@ impl Run {
                         2 => lines.push(line(&["MSET", "x", "1", "y", "2", "z", "3"])),
                         3 => lines.push(line(&["PING"])),
                         4 => lines.push(line(&["DBSIZE"])),
+                        5 => {
+                            let sort = ["SORT", "holders", "BY", "account*", "STORE", "sorted"];
+                            lines.push(line(&sort));
+                        }
+                        6 => lines.push(line(&["LMOVE", "holders", "holders", "LEFT", "RIGHT"])),
                         _ => lines.push(line(&["CLIENT", "SETNAME", "mover"])),
                     }
                 }
@@ -221,6 +233,9 @@ fn transactions_hold(seed: u64) -> usize {
     let first = node.connect(0);
     for n in 0..ACCOUNTS {
         node.send(first, &line(&["SET", &account(n), &AMOUNT.to_string()]));
+    }
+    for n in 0..ACCOUNTS {
+        node.send(first, &line(&["RPUSH", "holders", &n.to_string()]));
     }
     node.settle();
     let mut clients: Vec<Client> = (0..2 + random.index(8))
