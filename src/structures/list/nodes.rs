@@ -382,6 +382,10 @@ impl Nodes {
     fn insert_node(&mut self, at: usize, node: Node) {
         self.len += node.count();
         self.bytes += node.pack.memory_bytes();
+        if self.nodes.capacity() == 0 {
+            // Many a list has one large node and no more.
+            self.nodes.reserve_exact(1);
+        }
         self.nodes.insert(at, node);
     }
 
