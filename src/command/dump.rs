@@ -8,7 +8,7 @@ use super::{
 };
 use crate::base::number::{parse_i64, push_i64};
 use crate::keyspace::{ExpiryPolicy, Usage};
-use crate::rdb::{self, Encoder, RestoreError, Version};
+use crate::rdb::{self, Limits, RestoreError};
 use crate::resp::Line;
 
 /// The commands of this file.
@@ -53,9 +53,8 @@ const fn restore_row(name: &'static str, flags: u32) -> Command {
 
 fn dump(cx: &mut Cx<'_>) -> Done {
     let key = cx.key(1);
-    let mut encoder = Encoder::new(Version::default(), cx.config.rdbcompression);
     match cx.keyspace.read(cx.db, key) {
-        Some(entry) => cx.reply.bulk(&rdb::dump(entry, &mut encoder)),
+        Some(entry) => cx.reply.bulk(&rdb::dump(entry, cx.config.rdbcompression)),
         None => {
             missed(cx, key);
             cx.reply.null();
@@ -117,12 +116,13 @@ fn restore(cx: &mut Cx<'_>) -> Done {
     if ttl < 0 {
         return Err(Fault::text("ERR Invalid TTL value, must be >= 0"));
     }
-    let mut entry = rdb::restore(key.bytes, cx.line.arg(3)).map_err(|error| {
-        Fault::text(match error {
-            RestoreError::Footer => "ERR DUMP payload version or checksum are wrong",
-            RestoreError::Value(_) => "ERR Bad data format",
-        })
-    })?;
+    let mut entry =
+        rdb::restore(key.bytes, cx.line.arg(3), &Limits::new(cx.config)).map_err(|error| {
+            Fault::text(match error {
+                RestoreError::Footer => "ERR DUMP payload version or checksum are wrong",
+                RestoreError::Value(_) => "ERR Bad data format",
+            })
+        })?;
     let expiry = match ttl {
         0 => None,
         at_ms if options.absolute => Some(at_ms),

@@ -1,14 +1,15 @@
 //! Reading the primitives of the format out of bytes that are all there: integers, lengths, strings.
 //!
 //! Invariants:
-//! - Nothing is allocated but what the remaining bytes can fill: the length of a compressed string is held against what
-//!   its compressed bytes can become at most.
+//! - Nothing is allocated but what the remaining bytes can fill: counts are held against them, and the length of a
+//!   compressed string against what its compressed bytes can become at most.
 //! - A cursor that gave an error stands where the fault is.
 
 use std::borrow::Cow;
 
 use super::error::{Error, Problem};
 use super::lzf;
+use crate::structures::listpack::{Element, Listpack};
 
 /// The first two bits of a length.
 const SIX_BITS: u8 = 0;
@@ -35,6 +36,13 @@ pub(super) enum Text<'a> {
 }
 
 impl<'a> Text<'a> {
+    pub(super) fn element(&self) -> Element<'_> {
+        match self {
+            Text::Int(integer) => Element::Int(*integer),
+            Text::Bytes(bytes) => Element::Bytes(bytes),
+        }
+    }
+
     /// The bytes, whatever the encoding.
     pub(super) fn into_bytes(self) -> Cow<'a, [u8]> {
         match self {
@@ -172,6 +180,21 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The number of the items that follow, each at least `bytes_min` bytes: no more than there are bytes for.
+    #[inline]
+    pub(super) fn count(&mut self, bytes_min: usize) -> Result<usize, Error> {
+        let at = self.at;
+        let count = self.length()?;
+        let possible = self.rest().len() / bytes_min;
+        match usize::try_from(count) {
+            Ok(count) if count <= possible => Ok(count),
+            _ => {
+                self.at = at;
+                Err(self.error(Problem::Length(count)))
+            }
+        }
+    }
+
     /// A string.
     #[inline]
     pub(super) fn text(&mut self) -> Result<Text<'a>, Error> {
@@ -191,6 +214,18 @@ impl<'a> Cursor<'a> {
         let start = self.clone();
         let compressed = self.take(compressed_length)?;
         lzf::decompress(compressed, length).ok_or_else(|| start.error(Problem::Compressed))
+    }
+
+    /// A string's bytes, and a cursor at its start for errors in it.
+    pub(super) fn blob(&mut self) -> Result<(Cow<'a, [u8]>, Cursor<'a>), Error> {
+        let start = self.clone();
+        Ok((self.text()?.into_bytes(), start))
+    }
+
+    /// A listpack, checked.
+    pub(super) fn listpack(&mut self) -> Result<Listpack, Error> {
+        let (blob, start) = self.blob()?;
+        Listpack::from_bytes(&blob).map_err(|_| start.error(Problem::Corrupt("listpack")))
     }
 }
 
@@ -241,6 +276,13 @@ mod tests {
         assert_eq!(text(b"\xc4").unwrap_err().problem, Problem::Encoding);
         assert_eq!(length(b"\xc0\x01").unwrap_err().problem, Problem::Encoding);
         assert_eq!(length(b"\x40").unwrap_err().problem, Problem::CutShort);
+        assert_eq!(
+            Cursor::new(b"\x05abc", 7).count(1),
+            Err(Error {
+                offset: 7,
+                problem: Problem::Length(5)
+            })
+        );
         // A gigabyte is not allocated for six bytes.
         let bomb = b"\xc3\x06\x80\x40\x00\x00\x00aaaaaa";
         assert_eq!(text(bomb).unwrap_err().problem, Problem::Compressed);

@@ -1,13 +1,33 @@
 //! From a record's bytes to an entry.
 
+use std::borrow::Cow;
+
 use super::cursor::{Cursor, Text};
 use super::error::{Error, Problem};
 use super::grammar::kind;
+use super::list;
+use crate::config::Config;
 use crate::keyspace::Entry;
 use crate::structures::entry::{BigString, canonical_integer};
+use crate::structures::list::NodeLimit;
 
 /// The longest text that may be an integer.
 const INTEGER_BYTES_MAX: usize = 20;
+
+/// Which form collections get when they are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    list: NodeLimit,
+}
+
+impl Limits {
+    /// Those that the parameters ask for.
+    pub fn new(config: &Config) -> Limits {
+        Limits {
+            list: NodeLimit::from_setting(config.list_max_listpack_size),
+        }
+    }
+}
 
 /// Reads a value of type `type_` into an entry for `key`.
 pub(super) fn entry(
@@ -15,11 +35,16 @@ pub(super) fn entry(
     key: &[u8],
     expiry: Option<i64>,
     cursor: &mut Cursor<'_>,
+    limits: &Limits,
 ) -> Result<Entry, Error> {
-    match type_ {
-        kind::STRING => Ok(string(key, expiry, cursor.text()?)),
-        _ => Err(cursor.error(Problem::Refused(type_, "collection"))),
-    }
+    Ok(match type_ {
+        kind::STRING => string(key, expiry, cursor.text()?),
+        kind::LIST | kind::LIST_ZIPLIST | kind::LIST_QUICKLIST | kind::LIST_QUICKLIST_2 => {
+            let list = list::read(type_, cursor, limits.list)?;
+            Entry::from_collection(key, list, expiry, 0)
+        }
+        _ => return Err(cursor.error(Problem::UnknownType(type_))),
+    })
 }
 
 fn string(key: &[u8], expiry: Option<i64>, text: Text<'_>) -> Entry {
@@ -33,9 +58,7 @@ fn string(key: &[u8], expiry: Option<i64>, text: Text<'_>) -> Entry {
         return Entry::from_integer(key, integer, expiry, 0);
     }
     match bytes {
-        std::borrow::Cow::Borrowed(bytes) => Entry::from_bytes(key, bytes, expiry, 0),
-        std::borrow::Cow::Owned(bytes) => {
-            Entry::from_big(key, BigString::new(bytes.into()), expiry, 0)
-        }
+        Cow::Borrowed(bytes) => Entry::from_bytes(key, bytes, expiry, 0),
+        Cow::Owned(bytes) => Entry::from_big(key, BigString::new(bytes.into()), expiry, 0),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::cursor::{STRING_INT8, STRING_INT16, STRING_INT32, STRING_LZF};
 use super::grammar::{kind, opcode};
+use super::list;
 use super::lzf::Compressor;
 use crate::base::number::{i64_len, parse_i64, push_i64};
 use crate::keyspace::{Entry, StringView, Usage, ValueView};
@@ -96,8 +97,8 @@ impl Encoder {
                 }
                 kind::STRING
             }
-            ValueView::List(_)
-            | ValueView::Hash(_)
+            ValueView::List(list) => list::write(list, self, out),
+            ValueView::Hash(_)
             | ValueView::Set(_)
             | ValueView::SortedSet(_)
             | ValueView::Stream(_) => {

@@ -25,20 +25,25 @@
 //! | `scan` | where a record ends, found piece by piece |
 //! | `cursor` | primitives out of bytes |
 //! | `lzf` | compression of strings |
+//! | `blob` | ziplists |
+//! | `list` | lists, read and written |
 //! | `decode`, `encode` | entries |
 //! | `reader`, `writer`, `payload` | files and payloads |
 
+mod blob;
 mod cursor;
 mod decode;
 mod encode;
 mod error;
 mod grammar;
+mod list;
 mod lzf;
 mod payload;
 mod reader;
 mod scan;
 mod writer;
 
+pub use decode::Limits;
 pub use encode::{Encoder, Version};
 pub use error::{Error, Problem};
 pub use payload::{RestoreError, dump, restore};

@@ -1,8 +1,8 @@
 //! Payloads of DUMP: one value without its key, closed by a version and a checksum.
 
 use super::cursor::Cursor;
-use super::decode;
-use super::encode::Encoder;
+use super::decode::{self, Limits};
+use super::encode::{Encoder, Version};
 use super::error::{Error, Problem};
 use super::{VERSION_READ_MAX, grammar};
 use crate::base::crc::crc64;
@@ -23,7 +23,8 @@ pub enum RestoreError {
 }
 
 /// The value of `entry` as a payload.
-pub fn dump(entry: &Entry, encoder: &mut Encoder) -> Vec<u8> {
+pub fn dump(entry: &Entry, compress: bool) -> Vec<u8> {
+    let mut encoder = Encoder::new(Version::default(), compress);
     let mut out = vec![0];
     out[0] = encoder.value(entry, &mut out);
     out.extend(encoder.version().number().to_le_bytes());
@@ -33,7 +34,7 @@ pub fn dump(entry: &Entry, encoder: &mut Encoder) -> Vec<u8> {
 }
 
 /// An entry for `key` with the value of a payload, without an expiry.
-pub fn restore(key: &[u8], payload: &[u8]) -> Result<Entry, RestoreError> {
+pub fn restore(key: &[u8], payload: &[u8], limits: &Limits) -> Result<Entry, RestoreError> {
     let (checked, checksum) = payload
         .split_last_chunk::<8>()
         .filter(|_| payload.len() >= FOOTER_BYTES)
@@ -54,13 +55,17 @@ pub fn restore(key: &[u8], payload: &[u8]) -> Result<Entry, RestoreError> {
     }
     grammar::parts(type_).map_err(|problem| start.error(problem))?;
     // Redis takes no notice of what follows the value: nor must a follower of Redis.
-    Ok(decode::entry(type_, key, None, &mut cursor)?)
+    Ok(decode::entry(type_, key, None, &mut cursor, limits)?)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Version;
     use super::*;
+    use crate::config::Config;
+
+    fn restore(key: &[u8], payload: &[u8]) -> Result<Entry, RestoreError> {
+        super::restore(key, payload, &Limits::new(&Config::default()))
+    }
 
     fn closed(value: &[u8], version: u16) -> Vec<u8> {
         let mut payload = value.to_vec();
@@ -77,7 +82,7 @@ mod tests {
     #[test]
     fn a_payload_is_that_of_redis() {
         let entry = Entry::from_bytes(b"k", b"value", Some(5), 0);
-        let payload = dump(&entry, &mut Encoder::new(Version::V10, true));
+        let payload = dump(&entry, true);
         assert_eq!(payload, b"\x00\x05value\x0a\x00\x81\xf6\xc18\xc1\xaa\x9bn");
         let restored = restore(b"other", &payload).unwrap();
         assert_eq!(restored.key(), b"other");

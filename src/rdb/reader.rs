@@ -7,11 +7,12 @@
 //! Memory is that of the record under way, the bytes fed since, and of what was handed out. A record is decoded when all
 //! of its bytes are there; how far it was scanned is remembered, so that the work is linear in the bytes however they are cut.
 
+use super::VERSION_READ_MAX;
 use super::cursor::Cursor;
+use super::decode::{self, Limits};
 use super::error::{Error, Problem};
 use super::grammar::{is_value, opcode};
 use super::scan::Scan;
-use super::{VERSION_READ_MAX, decode};
 use crate::base::crc::crc64;
 use crate::keyspace::{OwnedEntry, Usage};
 
@@ -84,6 +85,7 @@ enum Stage {
 
 /// See the head of the file.
 pub struct Reader {
+    limits: Limits,
     buffer: Vec<u8>,
     /// How much of the buffer was read.
     at: usize,
@@ -104,9 +106,11 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// At the start of a file; `check` compares the checksum at its end, unless the file has none.
-    pub fn new(check: bool) -> Reader {
+    /// At the start of a file; `check` compares the checksum at its end, unless the file has none. Collections get the form
+    /// that `limits` say.
+    pub fn new(check: bool, limits: Limits) -> Reader {
         Reader {
+            limits,
             buffer: Vec::new(),
             at: 0,
             checked: 0,
@@ -251,7 +255,7 @@ impl Reader {
         let first = cursor.byte()?;
         if is_value(first) {
             let key = cursor.text()?.into_bytes();
-            let decoded = decode::entry(first, &key, self.expiry, &mut cursor);
+            let decoded = decode::entry(first, &key, self.expiry, &mut cursor, &self.limits);
             let entry = match decoded {
                 Err(error) if matches!(error.problem, Problem::Empty(_)) => None,
                 decoded => Some(decoded?),

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::{Encoder, Facts, Version, Writer};
 use super::*;
+use crate::config::Config;
 use crate::keyspace::Entry;
 
 /// What a file is made of in these tests.
@@ -44,7 +45,7 @@ fn file(keys: &[Key], compress: bool, checksum: bool) -> Vec<u8> {
 
 /// Reads `file` in pieces of `piece` bytes and returns its keys.
 fn read(file: &[u8], piece: usize) -> Result<Vec<Key>, Error> {
-    let mut reader = Reader::new(true);
+    let mut reader = Reader::new(true, Limits::new(&Config::default()));
     let mut keys = Vec::new();
     for piece in file.chunks(piece) {
         reader.feed(piece);
@@ -197,7 +198,7 @@ fn old_opcodes_are_read_and_others_passed_over() {
 
 #[test]
 fn what_follows_the_file_is_left() {
-    let mut reader = Reader::new(true);
+    let mut reader = Reader::new(true, Limits::new(&Config::default()));
     let mut file = file(&[], true, true);
     file.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
     reader.feed(&file);

@@ -1,0 +1,63 @@
+//! Blobs: collections that older encodings hold as one string. Listpacks, the newer ones, are a structure of their own.
+//!
+//! | file | what | in |
+//! |---|---|---|
+//! | `ziplist` | strings and integers, each knowing the length of the one before | Redis 2.6 to 6.2 |
+//!
+//! Each is an iterator over elements that borrow from the blob. What it yields was checked: an element lies inside the
+//! blob and all that the blob says of it is true. What lies at the end is checked when the end is reached; an error is the
+//! last that comes. Nothing is allocated.
+
+pub(super) mod ziplist;
+
+use super::error::Problem;
+use crate::structures::listpack::Element;
+
+/// What the iterators yield.
+pub(super) type Next<'a> = Result<Element<'a>, Problem>;
+
+/// A sign-extended little-endian integer of up to eight bytes.
+fn integer(bytes: &[u8]) -> i64 {
+    let mut word = [0; 8];
+    word[8 - bytes.len()..].copy_from_slice(bytes);
+    i64::from_le_bytes(word) >> (64 - 8 * bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn integers_of_all_widths_keep_their_sign() {
+        assert_eq!(integer(&[0xFF]), -1);
+        assert_eq!(integer(&[0, 0x80]), -32768);
+        assert_eq!(integer(&[0xFF, 0xFF, 0x7F]), 0x7F_FFFF);
+        assert_eq!(integer(&i64::MIN.to_le_bytes()), i64::MIN);
+    }
+
+    /// Reads a blob in every format; returns how many elements came before the error.
+    fn read_all(bytes: &[u8]) {
+        let count = ziplist::elements(bytes).map_or(0, Iterator::count);
+        assert!(count <= bytes.len() + 1, "{count} elements");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            read_all(&bytes);
+        }
+
+        #[test]
+        fn nothing_panics_behind_a_good_header(
+            body in prop::collection::vec(any::<u8>(), 1..60), count in 0u16..20,
+        ) {
+            let mut ziplist = (body.len() as u32 + 10).to_le_bytes().to_vec();
+            ziplist.extend(10u32.to_le_bytes());
+            ziplist.extend(count.to_le_bytes());
+            ziplist.extend(&body);
+            read_all(&ziplist);
+        }
+    }
+}
