@@ -116,13 +116,13 @@ fn restore(cx: &mut Cx<'_>) -> Done {
     if ttl < 0 {
         return Err(Fault::text("ERR Invalid TTL value, must be >= 0"));
     }
-    let mut entry =
-        rdb::restore(key.bytes, cx.line.arg(3), &Limits::new(cx.config)).map_err(|error| {
-            Fault::text(match error {
-                RestoreError::Footer => "ERR DUMP payload version or checksum are wrong",
-                RestoreError::Value(_) => "ERR Bad data format",
-            })
-        })?;
+    let limits = Limits::new(cx.config, cx.keyspace.hasher());
+    let mut entry = rdb::restore(key.bytes, cx.line.arg(3), &limits).map_err(|error| {
+        Fault::text(match error {
+            RestoreError::Footer => "ERR DUMP payload version or checksum are wrong",
+            RestoreError::Value(_) => "ERR Bad data format",
+        })
+    })?;
     let expiry = match ttl {
         0 => None,
         at_ms if options.absolute => Some(at_ms),

@@ -155,6 +155,12 @@ impl<'a> Cursor<'a> {
         self.chunk().map(i64::from_le_bytes)
     }
 
+    /// A binary double.
+    #[inline]
+    pub(super) fn double(&mut self) -> Result<f64, Error> {
+        self.chunk().map(f64::from_le_bytes)
+    }
+
     #[inline]
     fn head(&mut self) -> Result<Head, Error> {
         match head(self.rest()) {

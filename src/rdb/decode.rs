@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use super::cursor::{Cursor, Text};
 use super::error::{Error, Problem};
 use super::grammar::kind;
-use super::list;
+use super::{list, sorted_set};
 use crate::config::Config;
-use crate::keyspace::Entry;
+use crate::keyspace::{Entry, KeyHasher};
 use crate::structures::entry::{BigString, canonical_integer};
 use crate::structures::list::NodeLimit;
 
@@ -18,13 +18,20 @@ const INTEGER_BYTES_MAX: usize = 20;
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     list: NodeLimit,
+    sorted_set: crate::structures::sorted_set::Limits,
 }
 
 impl Limits {
-    /// Those that the parameters ask for.
-    pub fn new(config: &Config) -> Limits {
+    /// Those that the parameters ask for. `hasher` has the secrets that members are hashed with.
+    pub fn new(config: &Config, hasher: &KeyHasher) -> Limits {
+        let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         Limits {
             list: NodeLimit::from_setting(config.list_max_listpack_size),
+            sorted_set: crate::structures::sorted_set::Limits {
+                members: count(config.zset_max_listpack_entries),
+                member_bytes: count(config.zset_max_listpack_value),
+                seed: hasher.hash(b"members of sorted sets"),
+            },
         }
     }
 }
@@ -42,6 +49,13 @@ pub(super) fn entry(
         kind::LIST | kind::LIST_ZIPLIST | kind::LIST_QUICKLIST | kind::LIST_QUICKLIST_2 => {
             let list = list::read(type_, cursor, limits.list)?;
             Entry::from_collection(key, list, expiry, 0)
+        }
+        kind::SORTED_SET
+        | kind::SORTED_SET_2
+        | kind::SORTED_SET_ZIPLIST
+        | kind::SORTED_SET_LISTPACK => {
+            let set = sorted_set::read(type_, cursor, &limits.sorted_set)?;
+            Entry::from_collection(key, set, expiry, 0)
         }
         _ => return Err(cursor.error(Problem::UnknownType(type_))),
     })

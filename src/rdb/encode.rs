@@ -2,10 +2,11 @@
 
 use super::cursor::{STRING_INT8, STRING_INT16, STRING_INT32, STRING_LZF};
 use super::grammar::{kind, opcode};
-use super::list;
 use super::lzf::Compressor;
+use super::{list, sorted_set};
 use crate::base::number::{i64_len, parse_i64, push_i64};
 use crate::keyspace::{Entry, StringView, Usage, ValueView};
+use crate::structures::listpack::Element;
 
 /// Strings up to this length may be written as integers: the longest text of 32 bits.
 const INTEGER_BYTES_MAX: usize = 11;
@@ -98,10 +99,8 @@ impl Encoder {
                 kind::STRING
             }
             ValueView::List(list) => list::write(list, self, out),
-            ValueView::Hash(_)
-            | ValueView::Set(_)
-            | ValueView::SortedSet(_)
-            | ValueView::Stream(_) => {
+            ValueView::SortedSet(set) => sorted_set::write(set, self, out),
+            ValueView::Hash(_) | ValueView::Set(_) | ValueView::Stream(_) => {
                 push_length(0, out);
                 kind::LIST
             }
@@ -131,6 +130,15 @@ impl Encoder {
         }
         push_length(bytes.len() as u64, out);
         out.extend_from_slice(bytes);
+    }
+}
+
+/// Appends an element as a string.
+#[inline]
+pub(super) fn push_element(element: Element<'_>, encoder: &mut Encoder, out: &mut Vec<u8>) {
+    match element {
+        Element::Int(value) => integer(value, out),
+        Element::Bytes(bytes) => encoder.string(bytes, out),
     }
 }
 

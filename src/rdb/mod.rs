@@ -26,7 +26,7 @@
 //! | `cursor` | primitives out of bytes |
 //! | `lzf` | compression of strings |
 //! | `blob` | ziplists |
-//! | `list` | lists, read and written |
+//! | `list`, `sorted_set` | collections, read and written |
 //! | `decode`, `encode` | entries |
 //! | `reader`, `writer`, `payload` | files and payloads |
 
@@ -41,6 +41,7 @@ mod lzf;
 mod payload;
 mod reader;
 mod scan;
+mod sorted_set;
 mod writer;
 
 pub use decode::Limits;

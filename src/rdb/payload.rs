@@ -62,9 +62,11 @@ pub fn restore(key: &[u8], payload: &[u8], limits: &Limits) -> Result<Entry, Res
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::keyspace::KeyHasher;
 
     fn restore(key: &[u8], payload: &[u8]) -> Result<Entry, RestoreError> {
-        super::restore(key, payload, &Limits::new(&Config::default()))
+        let limits = Limits::new(&Config::default(), &KeyHasher::from_seeds([1, 2, 3, 4]));
+        super::restore(key, payload, &limits)
     }
 
     fn closed(value: &[u8], version: u16) -> Vec<u8> {

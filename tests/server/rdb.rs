@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use shardine::config::Config;
-use shardine::keyspace::{OwnedEntry, Usage};
+use shardine::keyspace::{KeyHasher, OwnedEntry, Usage};
 use shardine::rdb::{Encoder, Error, Facts, Item, Limits, Reader, Version, Writer};
 
 use super::harness::Server;
@@ -13,6 +13,10 @@ use super::{on_all_shards, peers};
 use crate::structures::{Random, rounds};
 
 const DEBUG: &[&str] = &["--enable-debug-command", "yes"];
+
+fn limits() -> Limits {
+    Limits::new(&Config::default(), &KeyHasher::from_seeds([1, 2, 3, 4]))
+}
 
 /// Lines that make a key of each shape that Redis writes: small ones and large ones of each type.
 fn data() -> Vec<Vec<String>> {
@@ -30,6 +34,20 @@ fn data() -> Vec<Vec<String>> {
     for (name, count) in [("few", 5), ("some", 300), ("many", 3000)] {
         line(&format!("RPUSH list:{name} {}", elements(count).join(" ")));
     }
+    for (name, count) in [("few", 5), ("some", 300)] {
+        let mut text = format!("ZADD zset:{name}");
+        for (index, member) in elements(count).iter().enumerate() {
+            let index = index as f64;
+            let score = match index as u32 % 3 {
+                0 => index,
+                1 => -index / 3.0,
+                _ => index * 1e300,
+            };
+            text.push_str(&format!(" {score} {member}"));
+        }
+        line(&text);
+    }
+    line("ZADD zset:infinite inf a -inf b 0 c 1e-300 d");
     let large = "x".repeat(20_000);
     line(&format!("RPUSH list:large a {large} 12 {large} b"));
     lines
@@ -105,7 +123,7 @@ fn payloads_of_redis_are_restored_here_and_ours_there() {
 
 /// Reads a whole file in pieces of `piece` bytes: its keys by database.
 fn read(file: &[u8], piece: usize) -> Result<Vec<(usize, OwnedEntry, Usage)>, Error> {
-    let mut reader = Reader::new(true, Limits::new(&Config::default()));
+    let mut reader = Reader::new(true, limits());
     let mut keys = vec![];
     for piece in file.chunks(piece) {
         reader.feed(piece);
@@ -213,7 +231,7 @@ fn a_broken_file_of_redis_is_an_error_and_no_panic() {
         let at = random.below(end as u64) as usize;
         let change = 1 << random.below(8);
         file[at] ^= change;
-        let mut reader = Reader::new(true, Limits::new(&Config::default()));
+        let mut reader = Reader::new(true, limits());
         reader.feed(&file);
         while let Ok(Some(_)) = reader.next_item() {}
         file[at] ^= change;

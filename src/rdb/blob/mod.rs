@@ -23,6 +23,20 @@ fn integer(bytes: &[u8]) -> i64 {
     i64::from_le_bytes(word) >> (64 - 8 * bytes.len())
 }
 
+/// An iterator of elements taken two by two; an odd one is an error.
+pub(super) fn pairs<'a>(
+    mut elements: impl Iterator<Item = Next<'a>>,
+    odd: &'static str,
+) -> impl Iterator<Item = Result<(Element<'a>, Element<'a>), Problem>> {
+    std::iter::from_fn(move || {
+        let first = elements.next()?;
+        Some(first.and_then(|first| {
+            let second = elements.next().unwrap_or(Err(Problem::Corrupt(odd)))?;
+            Ok((first, second))
+        }))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -35,6 +49,13 @@ mod tests {
         assert_eq!(integer(&[0, 0x80]), -32768);
         assert_eq!(integer(&[0xFF, 0xFF, 0x7F]), 0x7F_FFFF);
         assert_eq!(integer(&i64::MIN.to_le_bytes()), i64::MIN);
+    }
+
+    #[test]
+    fn an_odd_element_is_an_error() {
+        let one = [Ok(Element::Int(1))].into_iter();
+        let all: Vec<_> = pairs(one, "pair").collect();
+        assert_eq!(all, [Err(Problem::Corrupt("pair"))]);
     }
 
     /// Reads a blob in every format; returns how many elements came before the error.

@@ -5,7 +5,11 @@ use proptest::prelude::*;
 use super::super::{Encoder, Facts, Version, Writer};
 use super::*;
 use crate::config::Config;
-use crate::keyspace::Entry;
+use crate::keyspace::{Entry, KeyHasher};
+
+fn limits() -> Limits {
+    Limits::new(&Config::default(), &KeyHasher::from_seeds([1, 2, 3, 4]))
+}
 
 /// What a file is made of in these tests.
 #[derive(Clone, Debug)]
@@ -45,7 +49,7 @@ fn file(keys: &[Key], compress: bool, checksum: bool) -> Vec<u8> {
 
 /// Reads `file` in pieces of `piece` bytes and returns its keys.
 fn read(file: &[u8], piece: usize) -> Result<Vec<Key>, Error> {
-    let mut reader = Reader::new(true, Limits::new(&Config::default()));
+    let mut reader = Reader::new(true, limits());
     let mut keys = Vec::new();
     for piece in file.chunks(piece) {
         reader.feed(piece);
@@ -198,7 +202,7 @@ fn old_opcodes_are_read_and_others_passed_over() {
 
 #[test]
 fn what_follows_the_file_is_left() {
-    let mut reader = Reader::new(true, Limits::new(&Config::default()));
+    let mut reader = Reader::new(true, limits());
     let mut file = file(&[], true, true);
     file.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
     reader.feed(&file);
