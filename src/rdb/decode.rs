@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::cursor::{Cursor, Text};
 use super::error::{Error, Problem};
 use super::grammar::kind;
-use super::{list, sorted_set};
+use super::{list, sorted_set, stream};
 use crate::config::Config;
 use crate::keyspace::{Entry, KeyHasher};
 use crate::structures::entry::{BigString, canonical_integer};
@@ -56,6 +56,9 @@ pub(super) fn entry(
         | kind::SORTED_SET_LISTPACK => {
             let set = sorted_set::read(type_, cursor, &limits.sorted_set)?;
             Entry::from_collection(key, set, expiry, 0)
+        }
+        kind::STREAM | kind::STREAM_2 | kind::STREAM_3 => {
+            Entry::from_collection(key, stream::read(type_, cursor)?, expiry, 0)
         }
         _ => return Err(cursor.error(Problem::UnknownType(type_))),
     })

@@ -3,7 +3,7 @@
 use super::cursor::{STRING_INT8, STRING_INT16, STRING_INT32, STRING_LZF};
 use super::grammar::{kind, opcode};
 use super::lzf::Compressor;
-use super::{list, sorted_set};
+use super::{list, sorted_set, stream};
 use crate::base::number::{i64_len, parse_i64, push_i64};
 use crate::keyspace::{Entry, StringView, Usage, ValueView};
 use crate::structures::listpack::Element;
@@ -100,7 +100,8 @@ impl Encoder {
             }
             ValueView::List(list) => list::write(list, self, out),
             ValueView::SortedSet(set) => sorted_set::write(set, self, out),
-            ValueView::Hash(_) | ValueView::Set(_) | ValueView::Stream(_) => {
+            ValueView::Stream(stream) => stream::write(stream, self, out),
+            ValueView::Hash(_) | ValueView::Set(_) => {
                 push_length(0, out);
                 kind::LIST
             }
