@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::cursor::{Cursor, Text};
 use super::error::{Error, Problem};
 use super::grammar::kind;
-use super::{list, sorted_set, stream};
+use super::{hash, list, sorted_set, stream};
 use crate::config::Config;
 use crate::keyspace::{Entry, KeyHasher};
 use crate::structures::entry::{BigString, canonical_integer};
@@ -18,6 +18,7 @@ const INTEGER_BYTES_MAX: usize = 20;
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     list: NodeLimit,
+    hash: crate::structures::hash::Limits,
     sorted_set: crate::structures::sorted_set::Limits,
 }
 
@@ -27,6 +28,10 @@ impl Limits {
         let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         Limits {
             list: NodeLimit::from_setting(config.list_max_listpack_size),
+            hash: crate::structures::hash::Limits {
+                entries: count(config.hash_max_listpack_entries),
+                value_bytes: count(config.hash_max_listpack_value),
+            },
             sorted_set: crate::structures::sorted_set::Limits {
                 members: count(config.zset_max_listpack_entries),
                 member_bytes: count(config.zset_max_listpack_value),
@@ -49,6 +54,15 @@ pub(super) fn entry(
         kind::LIST | kind::LIST_ZIPLIST | kind::LIST_QUICKLIST | kind::LIST_QUICKLIST_2 => {
             let list = list::read(type_, cursor, limits.list)?;
             Entry::from_collection(key, list, expiry, 0)
+        }
+        kind::HASH
+        | kind::HASH_ZIPMAP
+        | kind::HASH_ZIPLIST
+        | kind::HASH_LISTPACK
+        | kind::HASH_METADATA
+        | kind::HASH_LISTPACK_EX => {
+            let hash = hash::read(type_, cursor, limits.hash)?;
+            Entry::from_collection(key, hash, expiry, 0)
         }
         kind::SORTED_SET
         | kind::SORTED_SET_2

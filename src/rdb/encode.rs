@@ -3,7 +3,7 @@
 use super::cursor::{STRING_INT8, STRING_INT16, STRING_INT32, STRING_LZF};
 use super::grammar::{kind, opcode};
 use super::lzf::Compressor;
-use super::{list, sorted_set, stream};
+use super::{hash, list, sorted_set, stream};
 use crate::base::number::{i64_len, parse_i64, push_i64};
 use crate::keyspace::{Entry, StringView, Usage, ValueView};
 use crate::structures::listpack::Element;
@@ -28,6 +28,15 @@ pub enum Version {
 }
 
 impl Version {
+    /// The lowest version that keeps all that belongs to the value of an entry, but for when consumers of a stream were
+    /// active.
+    pub fn needed(entry: &Entry) -> Version {
+        match entry.value() {
+            ValueView::Hash(hash) if hash::has_expiries(hash) => Version::V12,
+            _ => Version::V10,
+        }
+    }
+
     /// The version as the header has it.
     pub fn number(self) -> u16 {
         match self {
@@ -41,6 +50,7 @@ impl Version {
 /// Turns entries into RDB bytes. Each shard has its own.
 pub struct Encoder {
     version: Version,
+    now_ms: i64,
     compressor: Option<Compressor>,
     /// A compressed string, whose length comes before it.
     scratch: Vec<u8>,
@@ -51,9 +61,20 @@ impl Encoder {
     pub fn new(version: Version, compress: bool) -> Encoder {
         Encoder {
             version,
+            now_ms: i64::MIN,
             compressor: compress.then(Compressor::default),
             scratch: Vec::new(),
         }
+    }
+
+    /// The same at this time, milliseconds since 1970: it decides which fields of hashes have expired where their times
+    /// cannot be written. Without it none has.
+    pub fn at(self, now_ms: i64) -> Encoder {
+        Encoder { now_ms, ..self }
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.now_ms
     }
 
     /// The version of what it writes.
@@ -101,7 +122,8 @@ impl Encoder {
             ValueView::List(list) => list::write(list, self, out),
             ValueView::SortedSet(set) => sorted_set::write(set, self, out),
             ValueView::Stream(stream) => stream::write(stream, self, out),
-            ValueView::Hash(_) | ValueView::Set(_) => {
+            ValueView::Hash(hash) => hash::write(hash, self, out),
+            ValueView::Set(_) => {
                 push_length(0, out);
                 kind::LIST
             }

@@ -25,8 +25,8 @@
 //! | `scan` | where a record ends, found piece by piece |
 //! | `cursor` | primitives out of bytes |
 //! | `lzf` | compression of strings |
-//! | `blob` | ziplists |
-//! | `list`, `sorted_set`, `stream` | collections, read and written |
+//! | `blob` | ziplists, zipmaps |
+//! | `list`, `hash`, `sorted_set`, `stream` | collections, read and written |
 //! | `decode`, `encode` | entries |
 //! | `reader`, `writer`, `payload` | files and payloads |
 
@@ -36,6 +36,7 @@ mod decode;
 mod encode;
 mod error;
 mod grammar;
+mod hash;
 mod list;
 mod lzf;
 mod payload;

@@ -22,9 +22,9 @@ pub enum RestoreError {
     Value(#[from] Error),
 }
 
-/// The value of `entry` as a payload.
+/// The value of `entry` as a payload, of the lowest version that keeps all of it.
 pub fn dump(entry: &Entry, compress: bool) -> Vec<u8> {
-    let mut encoder = Encoder::new(Version::default(), compress);
+    let mut encoder = Encoder::new(Version::needed(entry), compress);
     let mut out = vec![0];
     out[0] = encoder.value(entry, &mut out);
     out.extend(encoder.version().number().to_le_bytes());

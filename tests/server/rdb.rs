@@ -47,6 +47,13 @@ fn data() -> Vec<Vec<String>> {
         }
         line(&text);
     }
+    for (name, count) in [("few", 5), ("some", 300), ("many", 1500)] {
+        let mut text = format!("HSET hash:{name}");
+        for element in elements(count) {
+            text.push_str(&format!(" field:{element} {element}"));
+        }
+        line(&text);
+    }
     line("ZADD zset:infinite inf a -inf b 0 c 1e-300 d");
     let large = "x".repeat(20_000);
     line(&format!("RPUSH list:large a {large} 12 {large} b"));

@@ -2,6 +2,7 @@
 //!
 //! | file | what | in |
 //! |---|---|---|
+//! | `zipmap` | pairs of strings | Redis 2.4 and earlier |
 //! | `ziplist` | strings and integers, each knowing the length of the one before | Redis 2.6 to 6.2 |
 //!
 //! Each is an iterator over elements that borrow from the blob. What it yields was checked: an element lies inside the
@@ -9,6 +10,7 @@
 //! last that comes. Nothing is allocated.
 
 pub(super) mod ziplist;
+pub(super) mod zipmap;
 
 use super::error::Problem;
 use crate::structures::listpack::Element;
@@ -60,8 +62,13 @@ mod tests {
 
     /// Reads a blob in every format; returns how many elements came before the error.
     fn read_all(bytes: &[u8]) {
-        let count = ziplist::elements(bytes).map_or(0, Iterator::count);
-        assert!(count <= bytes.len() + 1, "{count} elements");
+        for elements in [
+            ziplist::elements(bytes).map(Iterator::count),
+            zipmap::elements(bytes).map(Iterator::count),
+        ] {
+            let count = elements.unwrap_or(0);
+            assert!(count <= bytes.len() + 1, "{count} elements");
+        }
     }
 
     proptest! {
