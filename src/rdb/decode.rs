@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::cursor::{Cursor, Text};
 use super::error::{Error, Problem};
 use super::grammar::kind;
-use super::{hash, list, sorted_set, stream};
+use super::{hash, list, set, sorted_set, stream};
 use crate::config::Config;
 use crate::keyspace::{Entry, KeyHasher};
 use crate::structures::entry::{BigString, canonical_integer};
@@ -19,6 +19,7 @@ const INTEGER_BYTES_MAX: usize = 20;
 pub struct Limits {
     list: NodeLimit,
     hash: crate::structures::hash::Limits,
+    set: crate::structures::set::Limits,
     sorted_set: crate::structures::sorted_set::Limits,
 }
 
@@ -31,6 +32,11 @@ impl Limits {
             hash: crate::structures::hash::Limits {
                 entries: count(config.hash_max_listpack_entries),
                 value_bytes: count(config.hash_max_listpack_value),
+            },
+            set: crate::structures::set::Limits {
+                ints: count(config.set_max_intset_entries),
+                entries: count(config.set_max_listpack_entries),
+                value_bytes: count(config.set_max_listpack_value),
             },
             sorted_set: crate::structures::sorted_set::Limits {
                 members: count(config.zset_max_listpack_entries),
@@ -63,6 +69,10 @@ pub(super) fn entry(
         | kind::HASH_LISTPACK_EX => {
             let hash = hash::read(type_, cursor, limits.hash)?;
             Entry::from_collection(key, hash, expiry, 0)
+        }
+        kind::SET | kind::SET_INTSET | kind::SET_LISTPACK => {
+            let set = set::read(type_, cursor, limits.set)?;
+            Entry::from_collection(key, set, expiry, 0)
         }
         kind::SORTED_SET
         | kind::SORTED_SET_2

@@ -3,7 +3,7 @@
 use super::cursor::{STRING_INT8, STRING_INT16, STRING_INT32, STRING_LZF};
 use super::grammar::{kind, opcode};
 use super::lzf::Compressor;
-use super::{hash, list, sorted_set, stream};
+use super::{hash, list, set, sorted_set, stream};
 use crate::base::number::{i64_len, parse_i64, push_i64};
 use crate::keyspace::{Entry, StringView, Usage, ValueView};
 use crate::structures::listpack::Element;
@@ -123,10 +123,7 @@ impl Encoder {
             ValueView::SortedSet(set) => sorted_set::write(set, self, out),
             ValueView::Stream(stream) => stream::write(stream, self, out),
             ValueView::Hash(hash) => hash::write(hash, self, out),
-            ValueView::Set(_) => {
-                push_length(0, out);
-                kind::LIST
-            }
+            ValueView::Set(set) => set::write(set, self, out),
         }
     }
 

@@ -26,7 +26,7 @@
 //! | `cursor` | primitives out of bytes |
 //! | `lzf` | compression of strings |
 //! | `blob` | ziplists, zipmaps |
-//! | `list`, `hash`, `sorted_set`, `stream` | collections, read and written |
+//! | `list`, `hash`, `set`, `sorted_set`, `stream` | collections, read and written |
 //! | `decode`, `encode` | entries |
 //! | `reader`, `writer`, `payload` | files and payloads |
 
@@ -42,6 +42,7 @@ mod lzf;
 mod payload;
 mod reader;
 mod scan;
+mod set;
 mod sorted_set;
 mod stream;
 mod writer;

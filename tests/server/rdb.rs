@@ -54,6 +54,12 @@ fn data() -> Vec<Vec<String>> {
         }
         line(&text);
     }
+    for (name, count) in [("few", 5), ("some", 300), ("many", 3000)] {
+        line(&format!("SADD set:{name} {}", elements(count).join(" ")));
+    }
+    line("SADD set:8 -1 5 127");
+    line("SADD set:32 -1 70000");
+    line("SADD set:64 -9223372036854775808 9223372036854775807");
     line("ZADD zset:infinite inf a -inf b 0 c 1e-300 d");
     let large = "x".repeat(20_000);
     line(&format!("RPUSH list:large a {large} 12 {large} b"));
