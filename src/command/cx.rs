@@ -118,6 +118,14 @@ impl Effects {
         }
         self.writes.extend(expired_writes(expired));
     }
+
+    /// As [`Cx::log`], for who has no whole context.
+    pub fn log(&mut self, args: &[&[u8]]) {
+        self.rewritten = true;
+        if self.logging {
+            crate::resp::encode_line(args, &mut self.log);
+        }
+    }
 }
 
 /// Where a shard stands among the shards.
@@ -203,10 +211,7 @@ impl<'a> Cx<'a> {
     /// Logs this line instead of the line as it came. Called several times it logs several lines. Relative times
     /// must be absolute in it and random choices made.
     pub fn log(&mut self, args: &[&[u8]]) {
-        self.effects.rewritten = true;
-        if self.effects.logging {
-            crate::resp::encode_line(args, &mut self.effects.log);
-        }
+        self.effects.log(args);
     }
 
     /// Logs nothing for this line, although it changed something.

@@ -71,7 +71,6 @@ pub enum Status {
 const REPLICATION: Status = Later("replication");
 const PERSISTENCE: Status = Later("persistence");
 const COLLECTIONS: Status = Later("the collection types");
-const STREAMS: Status = Later("streams");
 const SCRIPTS: Status = Later("scripting");
 const ACL: Status = Later("ACL");
 const PUBSUB: Status = Later("publish and subscribe");
@@ -652,9 +651,9 @@ parameters! {
         /// Bytes up to which a HyperLogLog stays compact.
         hll_sparse_max_bytes: u64 = 3000, BYTES, [], MUTABLE, COLLECTIONS;
         /// Bytes of a stream's node.
-        stream_node_max_bytes: u64 = 4096, BYTES, [], MUTABLE, STREAMS;
+        stream_node_max_bytes: u64 = 4096, BYTES, [], MUTABLE, Works;
         /// Entries of a stream's node.
-        stream_node_max_entries: u64 = 100, LONG_COUNT, [], MUTABLE, STREAMS;
+        stream_node_max_entries: u64 = 100, LONG_COUNT, [], MUTABLE, Works;
     }
     "Scripts" {
         /// Milliseconds after which a script makes the server answer BUSY.
