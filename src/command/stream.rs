@@ -17,10 +17,15 @@ mod info;
 mod log;
 mod pending;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use super::digest::{Digest, mix};
-use super::{Begin, Command, Fault, Find, Group, KeySpec, Run, Spread, category, flag, key_flag};
+use super::{
+    Begin, Command, Cx, Fault, Find, Group, KeySpec, Run, Spread, category, flag, key_flag,
+};
+use crate::keyspace::ExpiryPolicy;
 use crate::resp::{Line, Reply};
 use crate::structures::stream::{Stream, StreamId};
 
@@ -337,6 +342,11 @@ const fn row(name: &'static str, arity: i32, flags: u32, run: Run) -> Command {
         since: "5.0.0",
         ..Command::new(name, arity, flags, run)
     }
+}
+
+/// The line comes from a leader, which has said what it did: nothing is limited or corrected.
+fn must_obey(cx: &Cx<'_>) -> bool {
+    cx.keyspace.expiry_policy() == ExpiryPolicy::Ignore
 }
 
 /// Replies with an id.

@@ -4,8 +4,8 @@ use super::super::{Cx, Done, Fault, class};
 use super::args::{parse_from, parse_id, parse_int, parse_to};
 use super::group::check_group;
 use super::log::GroupLog;
-use super::push_id;
 use super::read::{looked_up, parse_count, push_record};
+use super::{must_obey, push_id};
 use crate::base::number::parse_i64;
 use crate::keyspace::Key;
 use crate::resp::{Line, Reply};
@@ -152,7 +152,7 @@ struct Claim {
 }
 
 impl Claim {
-    fn parse(line: &Line<'_>, now_ms: i64) -> Result<Claim, Fault> {
+    fn parse(line: &Line<'_>, now_ms: i64, obey: bool) -> Result<Claim, Fault> {
         let min_idle_ms = parse_int(line.arg(4), "ERR Invalid min-idle-time argument for XCLAIM")?;
         let ids: Vec<StreamId> = (5..line.len())
             .map_while(|index| parse_id(line.arg(index), 0).ok())
@@ -198,8 +198,8 @@ impl Claim {
             }
             at += 1;
         }
-        // A time that makes no sense is no error: clients compute it from their own clocks.
-        if !(0..=now_ms).contains(&claim.delivered_ms) {
+        // A time that makes no sense is no error: clients compute it from their own clocks. A leader's clock is right.
+        if !obey && !(0..=now_ms).contains(&claim.delivered_ms) {
             claim.delivered_ms = now_ms;
         }
         Ok(claim)
@@ -329,7 +329,7 @@ fn with_consumer<'k, R>(
 pub(super) fn xclaim(cx: &mut Cx<'_>) -> Done {
     let key = cx.key(1);
     check_group(cx, key, cx.line.arg(2))?;
-    let claim = Claim::parse(&cx.line, cx.now_ms)?;
+    let claim = Claim::parse(&cx.line, cx.now_ms, must_obey(cx))?;
     let begin = cx.reply.begin_array();
     let len = with_consumer(cx, key, |claiming, consumer, reply| {
         claim.run(claiming, consumer, reply)

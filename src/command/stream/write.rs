@@ -2,10 +2,10 @@
 
 use super::super::{Cx, Done, Fault, class};
 use super::args::{self, TrimArgs, parse_id, parse_ids};
-use super::push_id;
+use super::{must_obey, push_id};
 use crate::base::number::parse_i64;
 use crate::config::Config;
-use crate::keyspace::{ExpiryPolicy, Key};
+use crate::keyspace::Key;
 use crate::structures::stream::{Keep, NewId, NodeLimits, Records, Stream, StreamId, Trim};
 
 fn limits(config: &Config) -> NodeLimits {
@@ -13,11 +13,6 @@ fn limits(config: &Config) -> NodeLimits {
         bytes: config.stream_node_max_bytes,
         entries: config.stream_node_max_entries,
     }
-}
-
-/// The line comes from a leader.
-fn must_obey(cx: &Cx<'_>) -> bool {
-    cx.keyspace.expiry_policy() == ExpiryPolicy::Ignore
 }
 
 /// What XADD did.
