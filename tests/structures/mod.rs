@@ -9,6 +9,7 @@ mod listpack;
 mod pairs;
 mod set;
 mod sorted_set;
+mod stream;
 mod table;
 
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -61,7 +61,7 @@ impl Consumer {
 }
 
 /// A consumer group.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Group {
     /// The id of the record that was delivered last to some consumer for the first time.
     pub last_id: StreamId,
@@ -74,6 +74,25 @@ pub struct Group {
     /// The numbers without a consumer.
     free: Vec<ConsumerId>,
     consumer_bytes: usize,
+}
+
+impl Clone for Group {
+    fn clone(&self) -> Group {
+        let consumers = self.consumers.clone();
+        Group {
+            // A copy has no spare room, so its bytes are counted anew.
+            consumer_bytes: consumers
+                .iter()
+                .flatten()
+                .map(|consumer| consumer.memory_bytes())
+                .sum(),
+            consumers,
+            pending: self.pending.clone(),
+            by_name: self.by_name.clone(),
+            free: self.free.clone(),
+            ..Group::new(self.last_id, self.read)
+        }
+    }
 }
 
 impl Group {
@@ -285,10 +304,22 @@ fn tree_bytes(len: usize, item_bytes: usize) -> usize {
 }
 
 /// The groups of a stream, by name.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Groups {
     by_name: BTreeMap<Box<[u8]>, Box<Group>>,
     bytes: usize,
+}
+
+impl Clone for Groups {
+    fn clone(&self) -> Groups {
+        let by_name = self.by_name.clone();
+        let bytes_of =
+            |(name, group): (&Box<[u8]>, &Box<Group>)| allocated(name.len()) + group.memory_bytes();
+        Groups {
+            bytes: by_name.iter().map(bytes_of).sum(),
+            by_name,
+        }
+    }
 }
 
 impl Groups {
