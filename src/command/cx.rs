@@ -446,6 +446,7 @@ impl Flow {
             to: Where::Replication,
             part: Arc::new(|_| Box::new(())),
             question: Some(question),
+            data: false,
             merge: Box::new(move |mut parts, cx| {
                 let answer = parts.pop().and_then(|part| part.downcast::<Answer>().ok());
                 let answer = answer.expect("the replication shard answers with an answer");
