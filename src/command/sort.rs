@@ -173,6 +173,10 @@ fn load(entry: &Entry, options: &Options<'_>) -> Result<Items, WrongType> {
                 items.extend(elements);
             }
         }
+        ValueView::Set(set) => {
+            items.select(options.stretch(set.len()));
+            items.extend(set.iter());
+        }
         ValueView::SortedSet(set) => {
             let (part, selected) = options.part(set.len());
             items.select(selected);
@@ -230,11 +234,14 @@ fn fetch<R>(
     }
     let hash = cx.keyspace.hasher().hash(key);
     let key = Key { bytes: key, hash };
+    let now = cx.keyspace.fields_now();
     let mut buffer = itoa::Buffer::new();
     match cx.keyspace.read(cx.db, key) {
-        Some(entry) => match entry.value() {
-            ValueView::String(view) if pattern.field().is_none() => {
-                use_value(Some(view.with_bytes(&mut buffer)))
+        Some(entry) => match (entry.value(), pattern.field()) {
+            (ValueView::String(view), None) => use_value(Some(view.with_bytes(&mut buffer))),
+            (ValueView::Hash(hash), Some(field)) => {
+                let value = hash.get(field, now);
+                use_value(value.as_ref().map(|value| value.to_bytes(&mut buffer)))
             }
             _ => use_value(None),
         },
