@@ -118,6 +118,7 @@ impl Facts {
         self.keyspace.hits += part.keyspace.hits;
         self.keyspace.misses += part.keyspace.misses;
         self.keyspace.expired += part.keyspace.expired;
+        self.keyspace.expired_fields += part.keyspace.expired_fields;
         self.keyspace.evicted += part.keyspace.evicted;
         self.keyspace.expired_time_cap_reached += part.keyspace.expired_time_cap_reached;
         self.keyspace.expired_stale_percent += part.keyspace.expired_stale_percent;

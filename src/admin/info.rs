@@ -326,6 +326,7 @@ fn stats(report: &Report<'_, '_>, out: &mut String) {
         "sync_partial_ok": 0,
         "sync_partial_err": 0,
         "expired_keys": keyspace.expired,
+        "expired_subkeys": keyspace.expired_fields,
         "expired_stale_perc": format_args!("{:.2}", keyspace.expired_stale_percent),
         "expired_time_cap_reached_count": keyspace.expired_time_cap_reached,
         "expire_cycle_cpu_milliseconds": totals.expire_ns / 1_000_000,

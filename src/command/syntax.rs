@@ -57,9 +57,11 @@ impl Kind {
             "key" | "key1" | "key2" | "newkey" | "source" | "destination" | "destkey" => Kind::Key,
             "pattern" => Kind::Pattern,
             "count" | "offset" | "start" | "end" | "stop" | "len" | "seconds" | "milliseconds"
-            | "increment" | "decrement" | "index" | "index1" | "index2" | "numkeys" | "cursor"
-            | "timeout" | "db" | "destination-db" | "protover" | "client-id" | "maxage"
-            | "version" | "min-match-len" | "bit" | "dbid" | "size" => Kind::Integer,
+            | "increment" | "decrement" | "index" | "index1" | "index2" | "numkeys"
+            | "numfields" | "cursor" | "timeout" | "db" | "destination-db" | "protover"
+            | "client-id" | "maxage" | "version" | "min-match-len" | "bit" | "dbid" | "size" => {
+                Kind::Integer
+            }
             _ if name.starts_with("unix-time") => Kind::UnixTime,
             _ => Kind::String,
         }

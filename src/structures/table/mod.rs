@@ -89,8 +89,8 @@ pub struct TableOf<E> {
     segments: Vec<Segment<E>>,
     depth: u32,
     len: usize,
-    /// Segments by their depth, to see when the directory can be halved.
-    segments_of_depth: [u32; DEPTH_MAX as usize + 1],
+    /// Segments by their depth, up to the directory's, to see when that can be halved.
+    segments_of_depth: Vec<u32>,
     segments_bytes: usize,
     sweep: sweep::Sweep,
 }
@@ -106,6 +106,7 @@ impl<E: Element + Clone> Clone for TableOf<E> {
         TableOf {
             directory: self.directory.clone(),
             segments: self.segments.clone(),
+            segments_of_depth: self.segments_of_depth.clone(),
             sweep: self.sweep.clone(),
             ..*self
         }
@@ -121,15 +122,13 @@ impl<E: Element> TableOf<E> {
     /// An empty table: one group.
     pub fn new() -> TableOf<E> {
         let first = Segment::new(0, 0, 1);
-        let mut segments_of_depth = [0; DEPTH_MAX as usize + 1];
-        segments_of_depth[0] = 1;
         TableOf {
             directory: vec![0],
             segments_bytes: first.memory_bytes(),
             segments: vec![first],
             depth: 0,
             len: 0,
-            segments_of_depth,
+            segments_of_depth: vec![1],
             sweep: sweep::Sweep::new(),
         }
     }
@@ -150,6 +149,7 @@ impl<E: Element> TableOf<E> {
     pub fn memory_bytes(&self) -> usize {
         self.segments_bytes
             + self.directory.capacity() * size_of::<u32>()
+            + self.segments_of_depth.capacity() * size_of::<u32>()
             + self.segments.capacity() * size_of::<Segment<E>>()
     }
 
@@ -301,6 +301,7 @@ impl<E: Element> TableOf<E> {
         if depth == self.depth {
             self.directory = self.directory.iter().flat_map(|&at| [at, at]).collect();
             self.depth += 1;
+            self.segments_of_depth.push(0);
         }
         let old = &mut self.segments[index];
         self.segments_bytes -= old.memory_bytes();
@@ -389,12 +390,14 @@ impl<E: Element> TableOf<E> {
         {
             self.directory = self.directory.iter().copied().step_by(2).collect();
             self.depth -= 1;
+            self.segments_of_depth.pop();
         }
     }
 
     /// Asserts every invariant, for model tests: reads the whole table.
     pub fn check(&self, hash: impl Fn(&[u8]) -> u64) {
         assert_eq!(self.directory.len(), 1 << self.depth);
+        assert_eq!(self.segments_of_depth.len(), self.depth as usize + 1);
         let mut slot = 0;
         let mut seen = 0;
         while slot < self.directory.len() {
