@@ -7,6 +7,7 @@ use crate::base::number::{parse_f64, parse_i64};
 use crate::keyspace::{Entry, ValueView};
 use crate::resp::Line;
 use crate::structures::listpack::Element;
+use crate::structures::set::Set;
 use crate::structures::sorted_set::{Limits, SortedSet};
 
 /// What is done with the inputs.
@@ -46,6 +47,7 @@ fn not_nan(score: f64) -> f64 {
 enum Members<'a> {
     None,
     Scored(&'a SortedSet),
+    Plain(&'a Set),
 }
 
 impl<'a> Members<'a> {
@@ -53,7 +55,7 @@ impl<'a> Members<'a> {
         match entry.map(Entry::value) {
             None => Ok(Members::None),
             Some(ValueView::SortedSet(set)) => Ok(Members::Scored(set)),
-            Some(ValueView::Set(_)) => Ok(Members::None),
+            Some(ValueView::Set(set)) => Ok(Members::Plain(set)),
             Some(_) => Err(Fault::WrongType),
         }
     }
@@ -62,6 +64,7 @@ impl<'a> Members<'a> {
         match self {
             Members::None => 0,
             Members::Scored(set) => set.len(),
+            Members::Plain(set) => set.len(),
         }
     }
 
@@ -69,6 +72,7 @@ impl<'a> Members<'a> {
         match self {
             Members::None => None,
             Members::Scored(set) => set.score(member),
+            Members::Plain(set) => set.contains(member).then_some(1.0),
         }
     }
 
@@ -80,6 +84,9 @@ impl<'a> Members<'a> {
             Members::None => {}
             Members::Scored(set) => {
                 set.iter().all(|(member, score)| each(member, score));
+            }
+            Members::Plain(set) => {
+                set.iter().all(|member| each(member, 1.0));
             }
         }
     }
