@@ -313,12 +313,11 @@ pub struct Groups {
 impl Clone for Groups {
     fn clone(&self) -> Groups {
         let by_name = self.by_name.clone();
-        let bytes_of =
-            |(name, group): (&Box<[u8]>, &Box<Group>)| allocated(name.len()) + group.memory_bytes();
-        Groups {
-            bytes: by_name.iter().map(bytes_of).sum(),
-            by_name,
+        let mut bytes = 0;
+        for (name, group) in &by_name {
+            bytes += allocated(name.len()) + group.memory_bytes();
         }
+        Groups { bytes, by_name }
     }
 }
 
