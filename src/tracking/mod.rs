@@ -340,7 +340,7 @@ mod tests {
         while tables.make_room() {
             turns += 1;
         }
-        assert_eq!((turns, tables.keys(), tables.items()), (5, 10, 10));
+        assert_eq!((turns, tables.keys(), tables.items()), (4, 10, 10));
         assert_eq!(tables.take_outgoing().len(), 990);
         tables.limit(0, 1);
         assert!(!tables.make_room());
