@@ -1,6 +1,6 @@
 //! What INFO and MEMORY gather from every core, and how it adds up.
 
-use crate::command::{CoreView, Os};
+use crate::command::{CoreView, Os, WaitingCount};
 use crate::keyspace::Stats as KeyspaceStats;
 use crate::stats::CoreStats;
 
@@ -29,6 +29,7 @@ impl Database {
 pub(super) struct ClientFacts {
     pub count: usize,
     pub blocked: usize,
+    pub waiting: WaitingCount,
     pub subscribers: usize,
     pub watching: usize,
     pub watched_keys: usize,
@@ -69,7 +70,10 @@ impl Facts {
                 table_bytes: keyspace.table_memory(db),
             })
             .collect();
-        let mut clients = ClientFacts::default();
+        let mut clients = ClientFacts {
+            waiting: core.waiting,
+            ..ClientFacts::default()
+        };
         core.clients.each(&mut |client| {
             clients.count += 1;
             clients.blocked += usize::from(client.blocked);
@@ -133,6 +137,9 @@ impl Facts {
         let (clients, more) = (&mut self.clients, &part.clients);
         clients.count += more.count;
         clients.blocked += more.blocked;
+        clients.waiting.keys += more.waiting.keys;
+        clients.waiting.keys_on_missing += more.waiting.keys_on_missing;
+        clients.waiting.timeouts += more.waiting.timeouts;
         clients.subscribers += more.subscribers;
         clients.watching += more.watching;
         clients.watched_keys += more.watched_keys;

@@ -221,10 +221,10 @@ fn clients(report: &Report<'_, '_>, out: &mut String) {
         "tracking_clients": clients.tracking,
         "pubsub_clients": clients.subscribers,
         "watching_clients": clients.watching,
-        "clients_in_timeout_table": 0,
+        "clients_in_timeout_table": clients.waiting.timeouts,
         "total_watched_keys": clients.watched_keys,
-        "total_blocking_keys": 0,
-        "total_blocking_keys_on_nokey": 0,
+        "total_blocking_keys": clients.waiting.keys,
+        "total_blocking_keys_on_nokey": clients.waiting.keys_on_missing,
     );
 }
 

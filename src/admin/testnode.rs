@@ -9,7 +9,7 @@ use crate::command::replicating::Answer;
 use crate::command::testkit::{escape, split};
 use crate::command::{
     Client, ClientCx, Clients, CoreView, Fault, Flow, Node, Now, Os, Part, Place, Registry, Run,
-    Switches, Visit, Where, check_protected,
+    Switches, Visit, WaitingCount, Where, check_protected,
 };
 use crate::config::{Config, ProtectedAction};
 use crate::keyspace::{KeyHasher, Keyspace};
@@ -297,6 +297,7 @@ impl TestNode {
         body(&mut CoreView {
             place: Place { index, count },
             keyspace: &mut core.keyspace,
+            waiting: WaitingCount::default(),
             stats: &mut core.stats,
             clients: &mut core.clients,
             pubsub: &mut core.pubsub,

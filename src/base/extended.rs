@@ -92,6 +92,20 @@ impl Extended {
         matches!(self.class, Class::Finite { .. })
     }
 
+    /// The value as a double: rounded, infinite when it is too large. A value that is not zero does not become zero.
+    pub fn to_f64(self) -> f64 {
+        let magnitude = match self.class {
+            Class::NotANumber => f64::NAN,
+            Class::Infinite => f64::INFINITY,
+            Class::Finite { mantissa: 0, .. } => 0.0,
+            Class::Finite { mantissa, exponent } => {
+                let value = mantissa as f64 * 2f64.powi(exponent);
+                value.max(f64::MIN_POSITIVE)
+            }
+        };
+        if self.negative { -magnitude } else { magnitude }
+    }
+
     /// Appends the text that INCRBYFLOAT shows: 17 digits behind the point, without the zeros at the end.
     pub fn format(self, out: &mut Vec<u8>) {
         let begin = out.len();

@@ -30,6 +30,15 @@ pub enum Close {
     Now,
 }
 
+/// How the waiting of a client ends that no key has served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unblock {
+    /// As if its time were over.
+    Timeout,
+    /// With an error.
+    Error,
+}
+
 /// One client connection.
 #[derive(Debug)]
 pub struct Client {
@@ -75,6 +84,10 @@ pub struct Client {
     pub no_touch: bool,
     /// It waits (for other cores, a pause or a block).
     pub blocked: bool,
+    /// It waits for keys, and nobody is about to serve it.
+    pub unblockable: bool,
+    /// Set while it is `unblockable`: the session answers the line that waits.
+    pub unblock: Option<Unblock>,
     /// It is between MULTI and EXEC: lines queued so far.
     pub multi: Option<u32>,
     /// A line between MULTI and EXEC was refused: EXEC will be, too.
@@ -134,6 +147,8 @@ impl Client {
             no_evict: false,
             no_touch: false,
             blocked: false,
+            unblockable: false,
+            unblock: None,
             multi: None,
             multi_failed: false,
             executing: false,

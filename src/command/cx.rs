@@ -3,6 +3,7 @@
 //! Fields are public and disjoint on purpose: a handler reads an entry out of `keyspace` while it writes to `reply`.
 
 use std::any::Any;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use super::replicating::{Answer, FollowRequest, Question, Standing};
 use super::{Client, Fault};
 use crate::base::random::Random;
 use crate::config::Config;
-use crate::keyspace::{Expired, ExpiredPart, Key, Keyspace};
+use crate::keyspace::{Entry, Expired, ExpiredPart, Key, Keyspace, Type};
 use crate::log::Lane;
 use crate::pubsub;
 use crate::resp::{Line, Proto, Reply};
@@ -94,6 +95,8 @@ pub struct Effects {
     pub rewritten: bool,
     /// What the line found expired before it changed something, to be logged before it; kept only while `logging`.
     pub expired: Vec<Expired>,
+    /// The line has no reply yet: it waits for this.
+    pub block: Option<Box<Block>>,
 }
 
 impl Effects {
@@ -128,6 +131,32 @@ impl Effects {
     }
 }
 
+/// What a line waits for that found nothing: [`Cx::block`].
+///
+/// How a blocking handler is written: it looks at its keys in their order, passing over those that [`Cx::looks_at`] excludes,
+/// and serves the line from the first that can. When none can it calls `cx.block(Block { .. })`, writes no reply, and returns
+/// `Ok(())`. The line then runs again, as a whole, each time that one of `keys` can serve it; a run that blocks again waits on,
+/// with its place in line and its first timeout. The mechanism replies null when the time is over, and at once when the line may not
+/// block; a command with another reply for that asks [`Cx::may_block`] first. The row needs `flag::BLOCKING`. What is
+/// logged is the handler's: it says with [`Cx::log`] what a line without blocking would have done.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Milliseconds; 0 is for ever.
+    pub timeout_ms: u64,
+    /// The arguments that are the keys it waits for. The line's other keys are needed too when it runs again.
+    pub keys: Range<usize>,
+    /// The type of value that it waits for. Values of other types leave it waiting.
+    pub kind: Type,
+    /// Decides in place of `kind` whether a key can serve the line now.
+    pub ready: Option<Ready>,
+    /// Arguments that are others when the line runs again, in their order: what XREAD's `$` stood for.
+    pub replace: Vec<(usize, Vec<u8>)>,
+}
+
+/// Whether the line that waits for a key can be served now (or must be told that it never will): the key's value, `None`
+/// without one; the key; the line.
+pub type Ready = fn(Option<&Entry>, &[u8], &Line<'_>) -> bool;
+
 /// Where a shard stands among the shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -161,6 +190,10 @@ pub struct Cx<'a> {
     pub place: Place,
     /// Node-wide switches that DEBUG and others set.
     pub switches: &'a mut Switches,
+    /// The line may wait for keys: it is no line of an EXEC.
+    pub may_block: bool,
+    /// A line that had waited runs again because this key can serve it.
+    pub woken_by: Option<&'a [u8]>,
 }
 
 impl<'a> Cx<'a> {
@@ -212,6 +245,22 @@ impl<'a> Cx<'a> {
     /// must be absolute in it and random choices made.
     pub fn log(&mut self, args: &[&[u8]]) {
         self.effects.log(args);
+    }
+
+    /// The line found nothing and waits, or is answered null when it may not.
+    pub fn block(&mut self, block: Block) {
+        if self.may_block {
+            self.effects.block = Some(Box::new(block));
+        } else {
+            self.reply.null_array();
+        }
+    }
+
+    /// A line may be served from this key of those that it waits for: any at first, the one that can serve it when it runs
+    /// again. The others may have another owner, or be promised to somebody else.
+    #[inline]
+    pub fn looks_at(&self, key: &[u8]) -> bool {
+        self.woken_by.is_none_or(|woken_by| woken_by == key)
     }
 
     /// Logs nothing for this line, although it changed something.
@@ -345,12 +394,25 @@ pub trait Clients {
     fn count(&self) -> usize;
 }
 
+/// How much waits for keys, for INFO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaitingCount {
+    /// Keys of the shard that lines wait for.
+    pub keys: usize,
+    /// Those of them of which some line wants to hear that they are gone.
+    pub keys_on_missing: usize,
+    /// Sessions of the core whose waiting has an end.
+    pub timeouts: usize,
+}
+
 /// One core, as a visit sees it.
 pub struct CoreView<'a> {
     /// The core's place among the data cores.
     pub place: Place,
     /// The shard's data.
     pub keyspace: &'a mut Keyspace,
+    /// Lines that wait for keys.
+    pub waiting: WaitingCount,
     /// The core's counters, slow log and latency records.
     pub stats: &'a mut CoreStats,
     /// The core's clients. The client whose line is run is not among them: handlers have it beside.

@@ -50,13 +50,14 @@ pub mod string;
 pub mod syntax;
 #[cfg(test)]
 pub mod testkit;
+pub mod timeout;
 pub mod transaction;
 
-pub use client::{Client, Close, ReplyMode};
+pub use client::{Client, Close, ReplyMode, Unblock};
 pub use client_list::ClientType;
 pub use cx::{
-    ClientCx, Clients, CoreView, Cx, Effects, Flow, Node, Now, Os, Part, Pause, Place, Switches,
-    Visit, Where, Write, class,
+    Block, ClientCx, Clients, CoreView, Cx, Effects, Flow, Node, Now, Os, Part, Pause, Place,
+    Ready, Switches, Visit, WaitingCount, Where, Write, class,
 };
 pub use describe::{CATEGORIES, KeyRange, key_flag_names};
 pub use fault::{Done, Fault};

@@ -369,6 +369,8 @@ mod tests {
             random: &mut Random::new(0),
             place: Place { index, count },
             switches: &mut Switches::default(),
+            may_block: false,
+            woken_by: None,
         };
         scan(&mut cx).expect("a scan that works");
         let (value, _) = decode(&out.to_vec()).unwrap().unwrap();

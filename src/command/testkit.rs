@@ -114,6 +114,8 @@ impl Kit {
             random: &mut self.random,
             place: Place { index: 0, count: 1 },
             switches: &mut self.switches,
+            may_block: true,
+            woken_by: None,
         };
         if let Err(fault) = handler(&mut cx) {
             assert!(

@@ -25,7 +25,11 @@ use super::chunk::{Chunk, Mark};
 
 /// A place in the lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SlotId(u64);
+pub struct SlotId {
+    number: u64,
+    /// Among those that were put behind the slot of that number; 0 is that slot itself.
+    behind: usize,
+}
 
 #[derive(Debug)]
 struct Slot {
@@ -33,6 +37,23 @@ struct Slot {
     /// The transaction over several shards that it belongs to.
     part: Option<TxnId>,
     entries: Chunk,
+    /// Slots that were opened later and have their place right behind this one, before the next.
+    behind: Vec<Slot>,
+}
+
+impl Slot {
+    fn new(open: bool, part: Option<TxnId>) -> Slot {
+        Slot {
+            open,
+            part,
+            entries: Chunk::default(),
+            behind: Vec::new(),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        !self.open && self.behind.iter().all(|slot| !slot.open)
+    }
 }
 
 /// Entries of one shard on their way out. Lives on the shard.
@@ -76,12 +97,32 @@ impl Lane {
         if !self.on {
             return None;
         }
-        self.slots.push_back(Slot {
-            open: true,
-            part: txn,
-            entries: Chunk::default(),
-        });
-        Some(SlotId(self.first_slot + self.slots.len() as u64 - 1))
+        self.slots.push_back(Slot::new(true, txn));
+        Some(SlotId {
+            number: self.first_slot + self.slots.len() as u64 - 1,
+            behind: 0,
+        })
+    }
+
+    /// Gives a claim a place right behind that of the claim which it waits for, before those who wait already.
+    pub fn open_behind(&mut self, holder: Option<SlotId>) -> Option<SlotId> {
+        let Some(SlotId { number, .. }) = holder else {
+            return self.open(None);
+        };
+        let behind = &mut self.slots[(number - self.first_slot) as usize].behind;
+        behind.push(Slot::new(true, None));
+        Some(SlotId {
+            number,
+            behind: behind.len(),
+        })
+    }
+
+    fn slot(&mut self, id: SlotId) -> &mut Slot {
+        let slot = &mut self.slots[(id.number - self.first_slot) as usize];
+        match id.behind {
+            0 => slot,
+            behind => &mut slot.behind[behind - 1],
+        }
     }
 
     /// What is appended from now on belongs to this claim.
@@ -104,12 +145,14 @@ impl Lane {
     /// The claim is released: its slot leaves when those before it do.
     pub fn close(&mut self, slot: Option<SlotId>) {
         let Some(slot) = slot else { return };
-        let index = (slot.0 - self.first_slot) as usize;
-        self.slots[index].open = false;
-        while self.slots.front().is_some_and(|slot| !slot.open) {
+        self.slot(slot).open = false;
+        while self.slots.front().is_some_and(Slot::is_done) {
             let mut slot = self.slots.pop_front().expect("there is a front");
             self.first_slot += 1;
             self.seal(&mut slot);
+            for behind in &mut slot.behind {
+                self.seal(behind);
+            }
         }
     }
 
@@ -128,7 +171,7 @@ impl Lane {
     #[inline]
     fn target(&mut self) -> &mut Chunk {
         if let Some(slot) = self.current {
-            return &mut self.slots[(slot.0 - self.first_slot) as usize].entries;
+            return &mut self.slot(slot).entries;
         }
         if self.slots.is_empty() {
             return &mut self.sealed;
@@ -136,13 +179,9 @@ impl Lane {
         let extend = self
             .slots
             .back()
-            .is_some_and(|slot| !slot.open && slot.part.is_none());
+            .is_some_and(|slot| slot.is_done() && slot.part.is_none() && slot.behind.is_empty());
         if !extend {
-            self.slots.push_back(Slot {
-                open: false,
-                part: None,
-                entries: Chunk::default(),
-            });
+            self.slots.push_back(Slot::new(false, None));
         }
         &mut self.slots.back_mut().expect("just seen or pushed").entries
     }
@@ -186,6 +225,11 @@ impl Lane {
             let at = target.heads.len() - 1;
             self.unit = Some(at);
         }
+    }
+
+    /// A unit is under way.
+    pub fn in_unit(&self) -> bool {
+        self.unit.is_some()
     }
 
     /// Ends the unit.

@@ -28,6 +28,8 @@ pub struct Head {
     pub no_touch: bool,
     /// The client is told when what it reads changes.
     pub tracks: bool,
+    /// It may wait for keys: it is no line of an EXEC.
+    pub may_block: bool,
     /// The number of arguments, the name included.
     pub args: u32,
     /// Hash of the first key; 0 without keys.
@@ -192,6 +194,22 @@ impl OwnedLine {
         owned.head = head;
         append(line, &mut owned.bytes, &mut owned.spans, &mut owned.big);
         owned
+    }
+
+    /// A copy of a line with some arguments replaced, which are given in their order.
+    pub fn replacing(head: Head, line: &Line<'_>, replace: &[(usize, Vec<u8>)]) -> OwnedLine {
+        if replace.is_empty() {
+            return OwnedLine::new(head, line);
+        }
+        let (mut bytes, mut spans) = (Vec::new(), Vec::new());
+        let mut replace = replace.iter().peekable();
+        for (index, arg) in line.args().enumerate() {
+            let replaced = replace.next_if(|(at, _)| *at == index);
+            let arg = replaced.map_or(arg, |(_, arg)| arg);
+            spans.push(Span::inline(bytes.len(), arg.len()));
+            bytes.extend_from_slice(arg);
+        }
+        OwnedLine::new(head, &Line::new(&bytes, &spans, &[]))
     }
 
     /// The line of only these arguments of `line`, in this order.

@@ -7,6 +7,7 @@
 //!   lines of all its sessions ── Lines ──▶ runs them in order, writes replies into the same batch
 //!   answers its sessions      ◀─ Replies ─ the batch comes back, and is used again
 //!                             ◀─ Late ──── replies of lines that had to wait for a reservation
+//!                             ◀─ Waits ─── a line waits for keys; see `session::blocking` for what follows
 //! ```
 //!
 //! Invariants:
@@ -17,6 +18,7 @@
 
 mod batch;
 mod outbox;
+mod wait;
 
 use std::sync::Arc;
 
@@ -24,9 +26,10 @@ use bytes::Bytes;
 
 pub use batch::{Batch, BatchLines, BatchReplies, ExecLines, Head, Late, OwnedLine, REPLIED_LATER};
 pub use outbox::{OUTBOX_MESSAGES_MAX, Outbox};
+pub use wait::{Others, Verdict, Waiter, WaiterId};
 
 use crate::command::replicating::{Question, Standing};
-use crate::command::{Part, Write, cx::VisitPart};
+use crate::command::{CommandId, Part, Write, cx::VisitPart};
 use crate::keyspace::OwnedEntry;
 use crate::log::Chunk;
 pub use crate::log::TxnId;
@@ -122,6 +125,21 @@ pub enum Message {
     Watched(Ticket),
     /// The client with this id watches nothing any more.
     Unwatch(u64),
+    /// This line of the receiver's found nothing: it waits for keys of the sender, so many milliseconds, 0 for ever.
+    Waits(Ticket, CommandId, u64),
+    /// This line waits for keys of the receiver; or it waits on, having found nothing again.
+    Await(Box<Waiter>),
+    /// This line of the sender's waits no more.
+    Forget(Ticket),
+    /// A key of the sender is held for this line of the receiver's. The answer goes to the sender's round of that number.
+    /// Whether the line must run as a new one does, as it needs keys of other owners.
+    Offer(u64, Ticket, bool),
+    /// The answer to an offer.
+    Answer(u64, Verdict),
+    /// The reply of a line that waited; `None`: it found nothing again.
+    Served(Ticket, Option<Output>),
+    /// This line of the sender's can be served again: look at its keys.
+    Recheck(Ticket),
     /// Run this part once nothing of the shard is lent (at once when the flag says so: it is no matter of the data, or
     /// belongs to an EXEC, which holds the shard itself), and answer with its number.
     Visit(u64, VisitPart, bool),
@@ -228,6 +246,13 @@ impl std::fmt::Debug for Message {
             Message::Watch(_, client, keys) => write!(f, "Watch({client}, {} keys)", keys.len()),
             Message::Watched(ticket) => write!(f, "Watched({ticket:?})"),
             Message::Unwatch(client) => write!(f, "Unwatch({client})"),
+            Message::Waits(ticket, _, ms) => write!(f, "Waits({ticket:?}, {ms} ms)"),
+            Message::Await(waiter) => write!(f, "Await({:?})", waiter.id),
+            Message::Forget(ticket) => write!(f, "Forget({ticket:?})"),
+            Message::Offer(round, ticket, _) => write!(f, "Offer({round}, {ticket:?})"),
+            Message::Answer(round, verdict) => write!(f, "Answer({round}, {verdict:?})"),
+            Message::Served(ticket, reply) => write!(f, "Served({ticket:?}, {})", reply.is_some()),
+            Message::Recheck(ticket) => write!(f, "Recheck({ticket:?})"),
             Message::Visit(visit, ..) => write!(f, "Visit({visit})"),
             Message::Visited(visit, ..) => write!(f, "Visited({visit})"),
             Message::Publications(publications) => {

@@ -20,7 +20,8 @@ impl Core {
     pub(super) fn weigh_listening(&mut self) {
         let listening = self.config.notify_keyspace_events.0 != 0
             || !self.shard.watches.is_empty()
-            || !self.tracking.is_idle();
+            || !self.tracking.is_idle()
+            || !self.shard.waiters.is_empty();
         self.shard.effects.listening = listening;
         self.shard
             .keyspace
@@ -104,6 +105,15 @@ impl Core {
         }
         for write in writes {
             self.publish_event(write);
+        }
+        if !self.shard.waiters.is_empty() {
+            for write in writes {
+                self.shard.waiters.changed(write);
+            }
+            // Nobody comes in between the lines of an EXEC, and its entries stay together.
+            if !self.shard.lane.in_unit() {
+                self.begin_rounds();
+            }
         }
     }
 

@@ -1,9 +1,10 @@
 //! The session core's side of lines over several shards, and the shard's side of their steps.
 
+use super::blocking::NewWait;
 use super::{Blocked, Core, Session, SessionId};
-use crate::command::CommandId;
+use crate::command::{Block, CommandId};
 use crate::keyspace::OwnedEntry;
-use crate::mesh::{Claim, Head, LentKey, Message, OwnedLine, Returned, TxnId};
+use crate::mesh::{Claim, Head, LentKey, Message, Others, OwnedLine, Returned, TxnId};
 use crate::resp::{Line, Output};
 use crate::tracking::SessionAt;
 use crate::txn::Txn;
@@ -22,6 +23,7 @@ impl Core {
         }
         let head = Head {
             command: id,
+            may_block: true,
             args: line.len() as u32,
             ..session.head()
         };
@@ -104,9 +106,10 @@ impl Core {
             self.txns.insert(id.number, txn);
             return;
         }
-        let out = self.run_lent(id, &mut txn, true);
-        let len = out.len();
-        self.answer(txn.ticket, &out, 0..len);
+        if let Some(out) = self.run_lent(id, &mut txn, true) {
+            let len = out.len();
+            self.answer(txn.ticket, &out, 0..len);
+        }
     }
 
     /// A line's own keys have all been lent: asks for those that the first one's value names. False when there are none, or all are there.
@@ -120,13 +123,16 @@ impl Core {
         waits
     }
 
-    /// Runs a line on its entries, which have all been lent, and sends them back.
-    pub(super) fn run_lent(&mut self, id: TxnId, txn: &mut Txn, release: bool) -> Output {
+    /// Runs a line on its entries, which have all been lent, and sends them back. `None`: it has no reply, as it waits.
+    pub(super) fn run_lent(&mut self, id: TxnId, txn: &mut Txn, release: bool) -> Option<Output> {
         for (db, entry) in txn.take_lent() {
             self.scratch.keyspace.put(db, entry);
         }
         let mut out = Output::default();
-        let (effects, ran) = self.run_on_scratch(&txn.line, &mut out);
+        let (mut effects, ran) = self.run_on_scratch(&txn.line, &mut out);
+        if let Some(block) = effects.block.take() {
+            self.wait_everywhere(txn, &block);
+        }
         txn.ns = ran.ns;
         self.note_slow_txn(txn);
         let scratch = &mut self.scratch.keyspace;
@@ -140,7 +146,31 @@ impl Core {
         for (shard, message) in messages {
             self.send(shard, message);
         }
-        out
+        (!ran.blocked).then_some(out)
+    }
+
+    /// A line whose keys have several owners waits: they hear of it before they get their entries back.
+    #[cold]
+    fn wait_everywhere(&mut self, txn: &Txn, block: &Block) {
+        let waiters = txn.waiters(self.place.index, block);
+        let needs_others = waiters
+            .iter()
+            .any(|(_, waiter)| waiter.others != Others::None);
+        let wait = NewWait {
+            ticket: txn.ticket,
+            command: txn.line.head.command,
+            timeout_ms: block.timeout_ms,
+            owners: waiters.iter().map(|(shard, _)| *shard).collect(),
+            line: needs_others.then(|| waiters[0].1.line.clone()),
+        };
+        for (shard, waiter) in waiters {
+            if shard == self.place.index {
+                self.await_here(waiter);
+            } else {
+                self.send(shard, Message::Await(Box::new(waiter)));
+            }
+        }
+        self.waits(wait);
     }
 
     /// Entries that the own shard lent come back.

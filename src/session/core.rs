@@ -5,12 +5,14 @@
 //! A turn: [`Core::read`] and [`Core::deliver`] for all that came in, then [`Core::turn`] once, then the owner sends what
 //! [`Core::next_touched`] sessions and [`Core::outbox`]es hold.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::blocking::{Deadline, NewWait};
 use super::dispatch::Window;
+use super::serving::Round;
 use super::visits::PendingVisit;
 use super::{Blocked, Session, SessionId, Sessions};
 use crate::command::cx::expired_writes;
@@ -112,6 +114,11 @@ pub struct Core {
     pub(super) granted: HashMap<TxnId, ClaimId>,
     pub(super) visits: HashMap<u64, PendingVisit>,
     pub(super) next_visit: u64,
+    /// Rounds of offers that wait for a core's answer.
+    pub(super) rounds: HashMap<u64, Round>,
+    pub(super) next_round: u64,
+    /// When the waiting of sessions ends.
+    pub(super) deadlines: BTreeSet<Deadline>,
     /// How many monitors each core has.
     pub(super) monitors: Vec<u32>,
     /// Some core has one.
@@ -181,6 +188,9 @@ impl Core {
             granted: HashMap::new(),
             visits: HashMap::new(),
             next_visit: 0,
+            rounds: HashMap::new(),
+            next_round: 0,
+            deadlines: BTreeSet::new(),
             monitors: vec![0; options.place.count],
             monitored: false,
             runnable: VecDeque::new(),
@@ -310,7 +320,7 @@ impl Core {
         Some(self.paused_reading.swap_remove(at))
     }
 
-    /// Nothing is under way: no lines, transactions or visits of this core, and nothing to send.
+    /// Nothing is under way but lines that wait for keys: no lines, transactions or visits of this core, and nothing to send.
     pub fn is_quiet(&mut self) -> bool {
         self.txns.is_empty()
             && self.execs.is_empty()
@@ -321,7 +331,7 @@ impl Core {
             && self
                 .sessions
                 .iter_mut()
-                .all(|session| session.is_drained() && session.out.is_empty())
+                .all(|session| session.is_at_rest() && session.out.is_empty())
     }
 
     /// Some client watches keys of the own shard, or has not heard yet that its watch is broken.
@@ -333,6 +343,10 @@ impl Core {
     pub fn close(&mut self, id: SessionId) -> Option<Box<Session>> {
         let mut session = self.sessions.close(id)?;
         self.end_watching(&mut session);
+        if let Some(waiting) = session.waiting.take() {
+            self.end_waiting(&waiting);
+            self.deliver_own();
+        }
         if let Some(subscriptions) = session.client.subscriptions.take() {
             self.subscriber_gone(id, *subscriptions);
         }
@@ -394,6 +408,10 @@ impl Core {
             if self.has_news() {
                 self.send_news(None);
             }
+            // What was claimed for lines that wait is handed out before anybody comes.
+            if self.shard.reservations.has_ready() {
+                self.run_ready();
+            }
             let Some(message) = self.own.pop_front() else {
                 break;
             };
@@ -450,6 +468,22 @@ impl Core {
             }
             Message::Watched(ticket) => self.watched(ticket),
             Message::Unwatch(client) => self.unwatch_here(client),
+            Message::Waits(ticket, command, timeout_ms) => self.waits(NewWait {
+                ticket,
+                command,
+                timeout_ms,
+                owners: vec![from],
+                line: None,
+            }),
+            Message::Await(waiter) => self.await_here(*waiter),
+            Message::Forget(ticket) => self.forget_here(from, ticket),
+            Message::Offer(round, ticket, anew) => {
+                let verdict = self.verdict(from, ticket, anew);
+                self.send(from, Message::Answer(round, verdict));
+            }
+            Message::Answer(round, verdict) => self.offer_answered(round, verdict),
+            Message::Served(ticket, reply) => self.served(from, ticket, reply.as_ref()),
+            Message::Recheck(ticket) => self.recheck(from, ticket),
             Message::Visit(visit, part, at_once) => {
                 self.visit_came(from, visit, part, at_once);
             }
@@ -510,6 +544,7 @@ impl Core {
     pub fn turn(&mut self) -> u64 {
         self.deliver_own();
         self.look_at_waiting();
+        self.end_timeouts();
         for _ in 0..self.runnable.len() {
             let Some(id) = self.runnable.pop_front() else {
                 break;
@@ -544,7 +579,11 @@ impl Core {
         if reading_out || forgetting || !self.runnable.is_empty() || !self.own.is_empty() {
             return now;
         }
-        self.next_cron_ns.min(self.expiry_due_ns)
+        let timeout_ns = self
+            .deadlines
+            .first()
+            .map_or(u64::MAX, |(at_ns, ..)| *at_ns);
+        self.next_cron_ns.min(self.expiry_due_ns).min(timeout_ns)
     }
 
     /// Runs what the session has received and not run yet.
@@ -630,8 +669,13 @@ impl Core {
             return;
         };
         session.answer(ticket.line, reply, range);
-        if matches!(session.blocked, Blocked::Drain | Blocked::Away) && session.slots.is_empty() {
-            if session.blocked == Blocked::Away {
+        let waiting = session.stop_waiting(ticket.line);
+        if matches!(
+            session.blocked,
+            Blocked::Drain | Blocked::Away | Blocked::Keys
+        ) && session.slots.is_empty()
+        {
+            if session.blocked != Blocked::Drain {
                 session.client.end_line();
             }
             session.blocked = Blocked::No;
@@ -645,6 +689,9 @@ impl Core {
         if wanted && !session.touched {
             session.touched = true;
             self.touched.push(id);
+        }
+        if let Some(waiting) = waiting {
+            self.end_waiting(&waiting);
         }
     }
 
@@ -678,6 +725,11 @@ impl Core {
                 }
                 let before = replies.out.len();
                 let ran = self.run_here(from, head, &line, replies.out);
+                if ran.blocked {
+                    self.wait_and_tell(from, head, &line);
+                    replies.lens.push(REPLIED_LATER);
+                    continue;
+                }
                 replies.lens.push(replies.out.len() - before);
                 if ran.ns >= self.slow_ns
                     && let Some(entry) = self.slow_entry(head.command, &line, ran.ns)
@@ -711,6 +763,19 @@ impl Core {
         line: &Line<'_>,
         out: &mut Output,
     ) -> Ran {
+        self.run_woken(from, head, line, None, out)
+    }
+
+    /// As [`Core::run_here`]; a line that had waited runs again because the key `woken_by` can serve it.
+    #[inline]
+    pub(super) fn run_woken(
+        &mut self,
+        from: usize,
+        head: &Head,
+        line: &Line<'_>,
+        woken_by: Option<&[u8]>,
+        out: &mut Output,
+    ) -> Ran {
         let mut env = Env {
             registry: self.registry,
             config: &self.config,
@@ -719,6 +784,7 @@ impl Core {
             now_ms: self.now.wall_ms(),
             ticks: self.ticks,
             last_ticks: self.last_ticks,
+            woken_by,
         };
         let ran = self.shard.run(&mut env, head, *line, out);
         self.last_ticks = env.last_ticks;
@@ -765,10 +831,17 @@ impl Core {
                     self.send_log();
                     self.send(self.orderer, Message::AtCut);
                 }
+                Claimant::Offer(db, key, only) => self.start_round(claim, db, key, only),
                 Claimant::Line(from, line) => {
                     let mut out = std::mem::take(&mut self.scratch_out);
                     self.shard.enter(claim, 0);
                     let ran = self.run_here(from, &line.head, &line.line(), &mut out);
+                    if ran.blocked {
+                        self.wait_and_tell(from, &line.head, &line.line());
+                        self.shard.release(claim);
+                        self.scratch_out = out;
+                        continue;
+                    }
                     self.shard.release(claim);
                     let ticket = line.head.ticket;
                     let slow = if ran.ns >= self.slow_ns {
@@ -841,6 +914,7 @@ impl Core {
             now_ms: self.now.wall_ms(),
             ticks: self.ticks,
             last_ticks: self.last_ticks,
+            woken_by: None,
         };
         // The owners may listen although this shard does not.
         self.scratch.effects.listening = true;

@@ -293,6 +293,7 @@ impl Core {
         };
         let mut head = Head {
             command: id,
+            may_block: true,
             args: line.len() as u32,
             hash,
             ..session.head()
@@ -305,15 +306,23 @@ impl Core {
             }
             head.ticket = session.pend();
             self.outboxes[shard].push_line(head, line);
+            self.hold_behind(session, id);
             return true;
         }
         if !self.shard.reservations.is_idle() && !self.admits_here(&head, line) {
             session.pend();
             self.wait_here(self.place.index, OwnedLine::new(head, line));
+            self.hold_behind(session, id);
             return true;
         }
         let own = self.place.index;
         let ran = session.reply(|out| self.run_here(own, &head, line, out));
+        if ran.blocked {
+            head.ticket = session.pend();
+            let wait = self.wait_for_keys(own, &head, line);
+            self.begin_waiting(session, wait);
+            return true;
+        }
         if self.shard.effects.listening && self.has_news() {
             self.send_news(Some(session));
         }
@@ -321,6 +330,14 @@ impl Core {
             self.note_slow(&session.client, id, line, ran.ns);
         }
         true
+    }
+
+    /// Nothing behind a line runs that may have to wait for keys, until it is known whether it does.
+    #[inline]
+    fn hold_behind(&self, session: &mut Session, id: CommandId) {
+        if self.registry.get(id).command.has(flag::BLOCKING) {
+            session.blocked = Blocked::Away;
+        }
     }
 
     /// Runs a client command, and begins what it asks for.
@@ -505,6 +522,7 @@ fn idle_head() -> Head {
         resp3: false,
         no_touch: false,
         tracks: false,
+        may_block: false,
         args: 0,
         hash: 0,
     }

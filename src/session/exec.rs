@@ -226,7 +226,8 @@ impl Core {
             return;
         }
         self.exec(id).ran_lent();
-        let mut out = self.run_lent(id, &mut txn, false);
+        let out = self.run_lent(id, &mut txn, false);
+        let mut out = out.expect("a line of an EXEC does not wait");
         self.add_reply(id, &mut out);
         self.go_on(id);
     }

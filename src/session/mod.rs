@@ -15,6 +15,7 @@
 //! - A line that needs several shards, or that visits cores, starts when no slot is left, and the next line starts after it.
 
 mod after;
+mod blocking;
 mod coordinate;
 mod core;
 mod dispatch;
@@ -23,6 +24,7 @@ mod gate;
 mod monitor;
 mod multi;
 mod pubsub;
+mod serving;
 mod sessions;
 mod snapshot;
 mod tracking;
@@ -64,6 +66,8 @@ pub enum Blocked {
     Drain,
     /// A transaction over several shards, or a visit of other cores, is under way.
     Away,
+    /// The last line waits for keys.
+    Keys,
     /// CLIENT PAUSE.
     Pause,
     /// The outbox towards this core is full.
@@ -88,6 +92,8 @@ pub struct Session {
     queue: Option<Box<multi::Queue>>,
     /// What it watches.
     watched: Option<Box<watch::Watched>>,
+    /// What it waits for.
+    waiting: Option<Box<blocking::Waiting>>,
     /// Monitors are shown the EXEC that started last when it has run.
     shown_later: bool,
     /// What follows the queued lines is no line: answered when they have run.
@@ -128,6 +134,7 @@ impl Session {
             queued: VecDeque::new(),
             queue: None,
             watched: None,
+            waiting: None,
             shown_later: false,
             broken: None,
             slots: VecDeque::new(),
@@ -150,6 +157,11 @@ impl Session {
         self.slots.is_empty() && self.queued.is_empty() && !self.lines_wait
     }
 
+    /// As [`Session::is_drained`], or its last line waits for keys.
+    pub fn is_at_rest(&self) -> bool {
+        self.is_drained() || (self.waiting.is_some() && self.slots.len() == 1)
+    }
+
     /// Its replies wait a moment for those that are under way on other cores: one send instead of two, and for a pipeline of
     /// lines over several shards, which run one after the other, instead of one for each.
     pub fn holds_replies(&self) -> bool {
@@ -159,12 +171,13 @@ impl Session {
             && self.client.close.is_none()
     }
 
-    /// It is to be closed as soon as its replies are sent.
+    /// It is to be closed as soon as its replies are sent. A client that hangs up while its line waits hears of nothing
+    /// any more.
     pub fn wants_close(&self) -> bool {
         match self.client.close {
             Some(Close::Now) => true,
             Some(Close::AfterReply) => self.slots.is_empty(),
-            None => self.input_ended && self.is_drained(),
+            None => self.input_ended && (self.is_drained() || self.waiting.is_some()),
         }
     }
 
@@ -310,6 +323,10 @@ impl Session {
                 .watched
                 .as_ref()
                 .map_or(0, |watched| watched.memory_bytes())
+            + self
+                .waiting
+                .as_ref()
+                .map_or(0, |waiting| waiting.memory_bytes())
             + self.client.name.len()
             + self.client.addr.len()
             + self.client.laddr.len()

@@ -237,6 +237,7 @@ impl Core {
                 hidden.clear();
             }
             self.shard.lane.end_unit();
+            self.begin_rounds();
         }
         self.stats
             .record(id, self.last_ticks.saturating_sub(start_ticks), false);
@@ -342,6 +343,7 @@ impl Core {
             self.shard.lane.begin_unit();
             self.run_lines(from, &mut exec.lines);
             self.shard.lane.end_unit();
+            self.begin_rounds();
         }
         if from == self.place.index {
             self.executed(from, *exec);
@@ -427,6 +429,7 @@ impl Session {
             resp3: self.client.proto == Proto::Resp3,
             no_touch: self.client.no_touch,
             tracks: self.client.tracks_reads(),
+            may_block: false,
             args: 0,
             hash: 0,
         }

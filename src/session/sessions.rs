@@ -121,9 +121,9 @@ impl Sessions {
             .collect()
     }
 
-    /// The sessions that are marked for closing.
+    /// The sessions that are marked for closing, or whose waiting is to end.
     pub fn marked(&self) -> Vec<SessionId> {
-        self.ids(|session| session.client.close.is_some())
+        self.ids(|session| session.client.close.is_some() || session.client.unblock.is_some())
     }
 
     /// The monitors.

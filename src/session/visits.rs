@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Core, SessionId};
+use crate::command::WaitingCount;
 use crate::command::cx::VisitMerge;
 use crate::command::{Client, ClientCx, CoreView, Flow, Part, Visit, Where, cx::VisitPart};
 use crate::mesh::{Claim, Message, OwnedLine, TxnId};
@@ -32,6 +33,10 @@ impl Core {
         CoreView {
             place: self.place,
             keyspace: &mut self.shard.keyspace,
+            waiting: WaitingCount {
+                timeouts: self.deadlines.len(),
+                ..self.shard.waiters.count()
+            },
             stats: &mut self.stats,
             clients: &mut self.sessions,
             pubsub: &mut self.pubsub,
@@ -132,13 +137,19 @@ impl Core {
         answer
     }
 
-    /// Sessions that a visit marked for closing are handed to the owner of the sockets.
+    /// Sessions that a visit marked for closing are handed to the owner of the sockets, those whose waiting is to end are
+    /// answered.
     fn close_marked(&mut self) {
         for id in self.sessions.marked() {
             let mut session = self
                 .sessions
                 .take(id)
                 .expect("a marked session is in its place");
+            if let Some(how) = session.client.unblock.take() {
+                self.sessions.put(session);
+                self.unblock(id, how);
+                continue;
+            }
             self.touch(&mut session);
             self.sessions.put(session);
         }

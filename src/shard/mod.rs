@@ -8,20 +8,22 @@
 //! - A line changes data only while no transaction holds its keys.
 
 pub mod reserve;
+pub mod waiters;
 pub mod watch;
 
 use reserve::{ClaimId, Claimant, Reservations};
+use waiters::Waiters;
 use watch::Watches;
 
 use crate::base::random::Random;
 use crate::command::cx::expired_writes;
 use crate::command::{
-    CommandId, Cx, Effects, KeyRef, Place, Registry, Run, Spread, Switches, flag,
+    Block, CommandId, Cx, Effects, KeyRef, Place, Registry, Run, Spread, Switches, flag,
 };
 use crate::config::Config;
 use crate::keyspace::{Expired, ExpiredPart, Key, Keyspace, OwnedEntry};
 use crate::log::Lane;
-use crate::mesh::{Claim, Head, LentKey, OwnedLine};
+use crate::mesh::{Claim, Head, LentKey, Others, OwnedLine, Waiter, WaiterId};
 use crate::resp::{Line, Output, Proto, Reply, encode_args, encode_line};
 use crate::stats::CoreStats;
 
@@ -48,6 +50,8 @@ pub struct Env<'a> {
     pub ticks: fn() -> u64,
     /// When the line before ended: where this line's duration begins.
     pub last_ticks: u64,
+    /// The line had waited, and this key can serve it.
+    pub woken_by: Option<&'a [u8]>,
 }
 
 /// A line that took longer than the slow log's threshold, or an error to be counted, is noticed here.
@@ -57,6 +61,8 @@ pub struct Ran {
     pub ns: u64,
     /// The reply is an error.
     pub failed: bool,
+    /// There is no reply: the line waits for what [`Effects::block`] says.
+    pub blocked: bool,
 }
 
 /// The owner of a slice of the keyspace.
@@ -71,6 +77,8 @@ pub struct Shard {
     pub watches: Watches,
     /// What followers must apply.
     pub lane: Lane,
+    /// Which lines wait for keys.
+    pub waiters: Waiters,
     place: Place,
     random: Random,
     keys: Vec<KeyRef>,
@@ -86,6 +94,7 @@ impl Shard {
             reservations: Reservations::default(),
             watches: Watches::default(),
             lane: Lane::default(),
+            waiters: Waiters::default(),
             place,
             random: Random::new(seed),
             keys: Vec::new(),
@@ -123,6 +132,12 @@ impl Shard {
     /// Adds a claim.
     pub fn claim(&mut self, claim: Claim, claimant: Claimant) {
         self.reservations.claim(claim, claimant, &mut self.lane);
+    }
+
+    /// Adds a claim on one key that goes before all who wait for it.
+    pub fn claim_first(&mut self, mark: u64, claimant: Claimant) {
+        self.reservations
+            .claim_first(mark, claimant, &mut self.lane);
     }
 
     /// What the line would reserve.
@@ -200,6 +215,49 @@ impl Shard {
         }
     }
 
+    /// A line of a session of `core` that ran here with all of its keys and found nothing, as it waits.
+    pub fn waiter(
+        &mut self,
+        registry: &Registry,
+        core: usize,
+        head: &Head,
+        line: &Line<'_>,
+        block: &Block,
+    ) -> Waiter {
+        let command = registry.get(head.command).command;
+        let db = head.db as usize;
+        self.keys.clear();
+        command.find_keys(line, &mut self.keys);
+        let hasher = *self.keyspace.hasher();
+        let mut others: Vec<u64> = self
+            .keys
+            .iter()
+            .filter(|key| !block.keys.contains(&key.arg))
+            .map(|key| mark(key.db.unwrap_or(db), hasher.hash(line.arg(key.arg))))
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        Waiter {
+            id: WaiterId {
+                core: core as u16,
+                ticket: head.ticket,
+            },
+            line: OwnedLine::replacing(*head, line, &block.replace),
+            keys: block
+                .keys
+                .clone()
+                .map(|arg| (db, line.arg(arg).into()))
+                .collect(),
+            kind: block.kind,
+            ready: block.ready,
+            others: match others.is_empty() {
+                true => Others::None,
+                false => Others::Here(others),
+            },
+            writes: command.has(flag::WRITE),
+        }
+    }
+
     /// Runs a line; its reply goes to `out`.
     #[inline]
     pub fn run(&mut self, env: &mut Env<'_>, head: &Head, line: Line<'_>, out: &mut Output) -> Ran {
@@ -226,6 +284,8 @@ impl Shard {
             random: &mut self.random,
             place: self.place,
             switches: env.switches,
+            may_block: head.may_block,
+            woken_by: env.woken_by,
         };
         let result = handler(&mut cx);
         let mut failed = false;
@@ -240,9 +300,16 @@ impl Shard {
         let ticks = (env.ticks)();
         let ns = ticks.saturating_sub(env.last_ticks);
         env.last_ticks = ticks;
-        env.stats.record(head.command, ns, failed);
+        let blocked = self.effects.block.is_some();
+        if !blocked {
+            env.stats.record(head.command, ns, failed);
+        }
         env.stats.totals.changes += self.effects.dirty;
-        Ran { ns, failed }
+        Ran {
+            ns,
+            failed,
+            blocked,
+        }
     }
 
     /// The two stages of fetching a key's place in the table ahead of its line: first all buckets of a window, then all

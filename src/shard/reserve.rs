@@ -11,6 +11,10 @@
 //!
 //! A claim on the whole shard is a barrier: it is ready when all before it are gone, and all after it wait behind it.
 //!
+//! A claim for lines that wait for a key goes first: behind those who hold the key, before those who wait for it, so that what
+//! was put there is not taken by who came later. It cannot close a circle: it is for one key, and whoever holds that key waits for
+//! nobody but those before him in the order.
+//!
 //! Invariants:
 //! - Claims are granted per key in the order in which they came. As all shards see transactions in one order (the orderer's),
 //!   no two transactions ever wait for each other.
@@ -21,7 +25,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::command::cx::VisitPart;
 use crate::log::{Lane, SlotId};
-use crate::mesh::{Claim, ExecLines, OwnedLine, TxnId};
+use crate::mesh::{Claim, ExecLines, OwnedLine, TxnId, WaiterId};
 
 /// Identifies a claim until it is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,9 @@ pub enum Claimant {
     Visit(usize, u64, VisitPart),
     /// The replication shard: an instant at which nothing runs on any shard.
     Cut,
+    /// A key of a database that lines wait for has changed: a round of offers. With a line, the claim covers all that this line
+    /// needs, and the round is for it alone.
+    Offer(usize, Box<[u8]>, Option<WaiterId>),
 }
 
 /// Key marks are hashes already.
@@ -121,10 +128,7 @@ impl Reservations {
             self.behind.push_back((claim, claimant));
             return;
         }
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.pending.push(None);
-            (self.pending.len() - 1) as u32
-        });
+        let id = self.new_id();
         let mut missing = 0;
         if claim.whole {
             self.barrier = Some(id);
@@ -141,14 +145,33 @@ impl Reservations {
                 });
             }
         }
-        self.live += 1;
         let slot = match &claimant {
             Claimant::Txn(txn) | Claimant::Watcher(txn, _) => {
                 lane.open(claim.write.then_some(*txn))
             }
-            Claimant::Line(..) | Claimant::Exec(..) => lane.open(None),
+            Claimant::Line(..) | Claimant::Exec(..) | Claimant::Offer(..) => lane.open(None),
             Claimant::Visit(..) | Claimant::Cut => None,
         };
+        self.enter(id, claim, claimant, missing, slot);
+    }
+
+    fn new_id(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.pending.push(None);
+            (self.pending.len() - 1) as u32
+        })
+    }
+
+    /// Keeps a claim that stands in its queues; `missing` keys it does not hold yet.
+    fn enter(
+        &mut self,
+        id: u32,
+        claim: Claim,
+        claimant: Claimant,
+        missing: usize,
+        slot: Option<SlotId>,
+    ) {
+        self.live += 1;
         let mut pending = Pending {
             claim,
             claimant: Some(claimant),
@@ -165,6 +188,46 @@ impl Reservations {
     /// A claim's place in the lane.
     pub fn slot(&self, id: ClaimId) -> Option<SlotId> {
         self.pending[id.0 as usize].as_ref()?.slot
+    }
+
+    /// Adds a claim on one key for writing, before all who wait for that key. What it logs stands behind what the holder does.
+    pub fn claim_first(&mut self, mark: u64, claimant: Claimant, lane: &mut Lane) {
+        let claim = Claim {
+            keys: vec![mark],
+            write: true,
+            ..Claim::default()
+        };
+        let missing = |id: u32| self.pending[id as usize].as_ref().map(|held| held.missing);
+        if self.barrier.and_then(missing) == Some(0) {
+            let first = self
+                .behind
+                .iter()
+                .take_while(|(_, claimant)| matches!(claimant, Claimant::Offer(.., None)))
+                .count();
+            self.behind.insert(first, (claim, claimant));
+            return;
+        }
+        let id = self.new_id();
+        let queue = self.queues.entry(mark).or_default();
+        let place = queue.iter().take_while(|waiting| waiting.held).count();
+        let holder = place.checked_sub(1).map(|last| queue[last].id);
+        let waiting = Waiting {
+            id,
+            write: true,
+            held: holder.is_none(),
+        };
+        queue.insert(place, waiting);
+        let slot = match holder {
+            Some(holder) => lane.open_behind(self.slot(ClaimId(holder))),
+            None => lane.open(None),
+        };
+        self.enter(id, claim, claimant, usize::from(holder.is_some()), slot);
+    }
+
+    /// Some claim holds all it wants and has not been told.
+    #[inline]
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// The next claim that holds all it wants.
@@ -314,6 +377,39 @@ mod tests {
         assert!(ready(&mut all).is_none());
         all.release(third, &mut lane);
         assert_eq!(ready(&mut all).unwrap().1, 4);
+    }
+
+    #[test]
+    fn who_goes_first_stands_behind_the_holder_only() {
+        let (mut all, mut lane) = (Reservations::default(), Lane::default());
+        all.claim(claim(&[1], true), txn(1), &mut lane);
+        all.claim(claim(&[1, 2], true), txn(2), &mut lane);
+        all.claim_first(1, txn(3), &mut lane);
+        all.claim_first(1, txn(4), &mut lane);
+        all.claim(whole(), txn(5), &mut lane);
+        all.claim_first(2, txn(6), &mut lane);
+        let (first, number) = ready(&mut all).unwrap();
+        assert_eq!(number, 1);
+        assert!(ready(&mut all).is_none());
+        all.release(first, &mut lane);
+        for number in [4, 3, 2, 6] {
+            let (id, found) = ready(&mut all).unwrap();
+            assert_eq!(found, number);
+            assert!(ready(&mut all).is_none());
+            all.release(id, &mut lane);
+        }
+        let (barrier, number) = ready(&mut all).unwrap();
+        assert_eq!(number, 5);
+        all.claim(claim(&[1], true), txn(7), &mut lane);
+        all.claim_first(1, txn(8), &mut lane);
+        assert!(ready(&mut all).is_none());
+        all.release(barrier, &mut lane);
+        let (last, number) = ready(&mut all).unwrap();
+        assert_eq!(number, 7, "only offers pass what waits behind a barrier");
+        all.release(last, &mut lane);
+        let (last, _) = ready(&mut all).unwrap();
+        all.release(last, &mut lane);
+        assert!(all.is_idle());
     }
 
     #[test]

@@ -27,9 +27,11 @@ pub use plan::{KeyPlace, Planner, Route};
 
 use std::collections::{HashMap, HashSet};
 
-use crate::command::{Command, Effects, Find, Follow, Merge, Run, Spread, Write, flag};
+use crate::command::{Block, Command, Effects, Find, Follow, Merge, Run, Spread, Write, flag};
 use crate::keyspace::OwnedEntry;
-use crate::mesh::{Claim, LentKey, Message, OwnedLine, Returned, Ticket, TxnId};
+use crate::mesh::{
+    Claim, LentKey, Message, Others, OwnedLine, Returned, Ticket, TxnId, Waiter, WaiterId,
+};
 use crate::resp::{Line, Output, Proto};
 use crate::shard::mark;
 
@@ -242,6 +244,39 @@ impl Txn {
             let mut lent = part.lent.iter();
             lent.find_map(|(db, entry)| (*db == first.db && entry.has_key(key)).then_some(entry))
         })
+    }
+
+    /// The line waits: what each owner of keys that it waits for keeps of it.
+    pub fn waiters(&self, core: usize, block: &Block) -> Vec<(usize, Waiter)> {
+        let awaited = |key: &&KeyPlace| block.keys.contains(&key.arg);
+        let keys = || self.parts.iter().flat_map(|part| &part.keys);
+        let others = match keys().all(|key| awaited(&key)) {
+            true => Others::None,
+            false => Others::Elsewhere,
+        };
+        let line = OwnedLine::replacing(self.line.head, &self.line.line(), &block.replace);
+        self.parts
+            .iter()
+            .filter(|part| part.keys.iter().any(|key| awaited(&key)))
+            .map(|part| {
+                let keys = part.keys.iter().filter(awaited);
+                let waiter = Waiter {
+                    id: WaiterId {
+                        core: core as u16,
+                        ticket: self.ticket,
+                    },
+                    line: line.clone(),
+                    keys: keys
+                        .map(|key| (key.db, self.line.line().arg(key.arg).into()))
+                        .collect(),
+                    kind: block.kind,
+                    ready: block.ready,
+                    others: others.clone(),
+                    writes: self.command.has(flag::WRITE),
+                };
+                (part.shard as usize, waiter)
+            })
+            .collect()
     }
 
     /// The messages that bring every entry back to its owner, `take` taking it out of the scratch data, and that
