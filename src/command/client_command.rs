@@ -1,6 +1,6 @@
 //! The CLIENT container.
 //!
-//! What concerns only the own connection is changed at once; LIST, KILL, PAUSE and UNPAUSE visit the cores.
+//! What concerns only the own connection is changed at once; LIST, KILL, PAUSE, UNBLOCK and UNPAUSE visit the cores.
 //! Tracking has a file of its own ([`client_tracking`]).
 
 use super::client_list::{KillFilter, ListFilter, describe};
@@ -8,7 +8,8 @@ use super::client_tracking;
 use super::connection::{check_name, is_plain};
 use super::help::help;
 use super::{
-    ClientCx, Close, Command, Fault, Flow, Group, Pause, ReplyMode, Run, Where, category, flag,
+    ClientCx, Close, Command, Fault, Flow, Group, Pause, ReplyMode, Run, Unblock, Where, category,
+    flag,
 };
 use crate::base::number::parse_i64;
 
@@ -124,6 +125,13 @@ const SUBCOMMANDS: &[Command] = &[
         ..row("client|trackinginfo", 2, OWN, client_tracking::trackinginfo)
     },
     Command {
+        since: "5.0.0",
+        complexity: "O(N) where N is the number of client connections",
+        summary: "Ends the waiting of a client in a command that waits for keys.",
+        syntax: "client-id [TIMEOUT | ERROR]",
+        ..row("client|unblock", -3, ADMIN, unblock)
+    },
+    Command {
         since: "6.2.0",
         complexity: "O(N) Where N is the number of paused clients",
         summary: "Resumes processing commands from paused clients.",
@@ -177,6 +185,8 @@ const HELP: &[&str] = &[
     "    Return information about client connections. Options:",
     "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
     "      Return clients of specified type.",
+    "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+    "    Unblock the specified blocked client.",
     "UNPAUSE",
     "    Stop the current client pause, resuming traffic.",
     "PAUSE <timeout> [WRITE|ALL]",
@@ -380,6 +390,44 @@ fn unpause(_: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
         |core| core.switches.pause = Pause::Off,
         |_, cx| {
             cx.reply.ok();
+            Ok(Flow::Done)
+        },
+    ))
+}
+
+fn unblock(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    let line = cx.line;
+    let how = match line.len() {
+        3 => Unblock::Timeout,
+        4 if line.is(3, "timeout") => Unblock::Timeout,
+        4 if line.is(3, "error") => Unblock::Error,
+        4 => {
+            return Err(Fault::text(
+                "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
+            ));
+        }
+        _ => {
+            return Err(Fault::text(
+                "ERR unknown subcommand or wrong number of arguments for 'unblock'. Try CLIENT HELP.",
+            ));
+        }
+    };
+    let id = parse_i64(line.arg(2)).ok_or(Fault::NotInteger)?;
+    Ok(Flow::visit(
+        Where::All,
+        move |core| {
+            let mut ended = 0i64;
+            core.clients.each(&mut |client| {
+                let meant = i64::try_from(client.id) == Ok(id);
+                if meant && client.unblockable && client.unblock.is_none() {
+                    client.unblock = Some(how);
+                    ended += 1;
+                }
+            });
+            ended
+        },
+        |parts, cx| {
+            cx.reply.int(parts.iter().sum());
             Ok(Flow::Done)
         },
     ))

@@ -6,9 +6,11 @@
 //! | `list/take` | what takes elements from the ends: LPOP, RPOP, LMPOP, LMOVE, RPOPLPUSH |
 //! | `list/change` | what changes the inside: LSET, LINSERT, LREM, LTRIM |
 //! | `list/position` | LPOS |
+//! | `list/blocking` | what waits for elements: BLPOP, BRPOP, BLMPOP, BLMOVE, BRPOPLPUSH |
 //!
 //! What takes elements is written so that commands that wait for them can share it: [`take::pop`], [`take::transfer`].
 
+mod blocking;
 mod change;
 mod position;
 pub(super) mod take;
@@ -40,12 +42,24 @@ const TAKE_COUNTED: &[KeySpec] = &[KeySpec::counted(
     key_flag::RW | key_flag::ACCESS | key_flag::DELETE,
 )];
 
+const POP: &[KeySpec] = &[KeySpec::range(
+    1,
+    -2,
+    1,
+    key_flag::RW | key_flag::ACCESS | key_flag::DELETE,
+)];
+const POP_COUNTED: &[KeySpec] = &[KeySpec::counted(
+    2,
+    key_flag::RW | key_flag::ACCESS | key_flag::DELETE,
+)];
+
 const READS: u32 = flag::READONLY;
 const READS_FAST: u32 = flag::READONLY | flag::FAST;
 const ADDS: u32 = flag::WRITE | flag::DENYOOM;
 const ADDS_FAST: u32 = flag::WRITE | flag::DENYOOM | flag::FAST;
 const TAKES: u32 = flag::WRITE;
 const TAKES_FAST: u32 = flag::WRITE | flag::FAST;
+const WAITS: u32 = flag::WRITE | flag::NOSCRIPT | flag::BLOCKING;
 
 /// Elements that are longer than this are refused.
 const ELEMENT_BYTES_MAX: usize = u32::MAX as usize - 1023;
@@ -122,6 +136,70 @@ pub const TABLE: &[Command] = &[
             3,
             ADDS,
             Run::Keys(take::rpoplpush, Spread::Gather),
+        )
+    },
+    Command {
+        keys: POP,
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of keys",
+        summary: "Removes and returns the first element of the first of several lists that has one, or waits for one.",
+        syntax: "key [key ...] timeout",
+        ..row(
+            "blpop",
+            -3,
+            WAITS,
+            Run::Keys(blocking::blpop, Spread::Gather),
+        )
+    },
+    Command {
+        keys: POP,
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of keys",
+        summary: "Removes and returns the last element of the first of several lists that has one, or waits for one.",
+        syntax: "key [key ...] timeout",
+        ..row(
+            "brpop",
+            -3,
+            WAITS,
+            Run::Keys(blocking::brpop, Spread::Gather),
+        )
+    },
+    Command {
+        keys: POP_COUNTED,
+        since: "7.0.0",
+        complexity: "O(N+M) where N is the number of keys and M is the number of elements returned",
+        summary: "Removes and returns elements from an end of the first of several lists that has some, or waits for some.",
+        syntax: "timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
+        ..row(
+            "blmpop",
+            -5,
+            flag::WRITE | flag::BLOCKING,
+            Run::Keys(blocking::blmpop, Spread::Gather),
+        )
+    },
+    Command {
+        keys: TAKE_AND_INSERT,
+        since: "6.2.0",
+        summary: "Takes an element from an end of one list and adds it to an end of another, and returns it; or waits for one.",
+        syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout",
+        ..row(
+            "blmove",
+            6,
+            WAITS | flag::DENYOOM,
+            Run::Keys(blocking::blmove, Spread::Gather),
+        )
+    },
+    Command {
+        keys: TAKE_AND_INSERT,
+        since: "2.2.0",
+        deprecated: Some(("6.2.0", "`BLMOVE` with the `RIGHT` and `LEFT` arguments")),
+        summary: "Takes the last element of a list and puts it in front of another, and returns it; or waits for one.",
+        syntax: "source destination timeout",
+        ..row(
+            "brpoplpush",
+            4,
+            WAITS | flag::DENYOOM,
+            Run::Keys(blocking::brpoplpush, Spread::Gather),
         )
     },
     Command {

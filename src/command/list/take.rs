@@ -138,6 +138,9 @@ impl PopMany {
     pub fn run(&self, cx: &mut Cx<'_>) -> Result<bool, Fault> {
         for index in self.first..self.first + self.keys {
             let key = cx.key(index);
+            if !cx.looks_at(key.bytes) {
+                continue;
+            }
             let mut popped = 0;
             let found = pop(cx, key, self.end, self.count, |reply, count| {
                 reply.array(2);
