@@ -2,6 +2,7 @@
 //!
 //! A failing run prints its seed; `SEED=` replays it. `SHARDINE_SIM_SEEDS=` tries more of them.
 
+mod blocking;
 mod clients;
 mod fuzz;
 mod lines;

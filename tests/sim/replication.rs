@@ -11,7 +11,7 @@ use super::lines::LineMaker;
 use super::node::{Delivery, Node, NodeOptions};
 use super::with_seeds;
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     let mut config = Config::default();
     shardine::config::parse_file("enable-debug-command yes", "test", &mut config, &mut |_| {
         Ok(Vec::new())
@@ -57,6 +57,28 @@ fn digest(node: &mut Node) -> String {
     node.send(client, &line(&[b"DEBUG", b"DIGEST"]));
     node.settle();
     String::from_utf8(std::mem::take(&mut node.connection(client).received)).expect("text")
+}
+
+/// The log of the node, run line by line on a fresh one, gives the same data.
+#[track_caller]
+pub(super) fn assert_followed(node: &mut Node) {
+    let stream = &node.replication.stream;
+    let bytes: Vec<u8> = stream.pieces(0).flatten().copied().collect();
+    let mut follower = Node::new(NodeOptions {
+        config: config(),
+        ..NodeOptions::default()
+    });
+    let leader = follower.connect(0);
+    follower.send(leader, &bytes);
+    follower.settle();
+    let replies = std::mem::take(&mut follower.connection(leader).received);
+    let transcript = || transcript(&bytes, &replies);
+    assert!(
+        !replies.windows(3).any(|start| start == b"\n-E"),
+        "{}",
+        transcript()
+    );
+    assert_eq!(digest(&mut follower), digest(node), "{}", transcript());
 }
 
 fn the_stream_holds_the_data(seed: u64) {
@@ -106,23 +128,7 @@ fn the_stream_holds_the_data(seed: u64) {
     }
     node.settle();
     node.assert_quiet();
-    let stream = &node.replication.stream;
-    let bytes: Vec<u8> = stream.pieces(0).flatten().copied().collect();
-    let mut follower = Node::new(NodeOptions {
-        config: config(),
-        ..NodeOptions::default()
-    });
-    let leader = follower.connect(0);
-    follower.send(leader, &bytes);
-    follower.settle();
-    let replies = std::mem::take(&mut follower.connection(leader).received);
-    let transcript = || transcript(&bytes, &replies);
-    assert!(
-        !replies.windows(3).any(|start| start == b"\n-E"),
-        "{}",
-        transcript()
-    );
-    assert_eq!(digest(&mut follower), digest(&mut node), "{}", transcript());
+    assert_followed(&mut node);
 }
 
 #[test]
