@@ -407,9 +407,10 @@ fn unblock(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
             ));
         }
         _ => {
-            return Err(Fault::text(
-                "ERR unknown subcommand or wrong number of arguments for 'unblock'. Try CLIENT HELP.",
-            ));
+            let name = String::from_utf8_lossy(line.arg(1));
+            return Err(Fault::text(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLIENT HELP."
+            )));
         }
     };
     let id = parse_i64(line.arg(2)).ok_or(Fault::NotInteger)?;

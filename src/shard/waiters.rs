@@ -316,3 +316,152 @@ fn signal(queue: &mut Queue, db: usize, key: &[u8], signalled: &mut Vec<DbKey>) 
         signalled.push((db, key.into()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Ready;
+    use crate::mesh::{Head, Others, OwnedLine, Ticket};
+    use crate::resp::Line;
+    use crate::structures::list::List;
+
+    fn waiter(number: u32, keys: &[&str], kind: Type, ready: Option<Ready>) -> Waiter {
+        let ticket = Ticket {
+            session: number,
+            generation: 0,
+            line: 0,
+        };
+        let head = Head {
+            ticket,
+            command: 0,
+            db: 0,
+            resp3: false,
+            no_touch: false,
+            may_block: true,
+            args: 0,
+            hash: 0,
+        };
+        Waiter {
+            id: WaiterId { core: 0, ticket },
+            line: OwnedLine::new(head, &Line::new(&[], &[], &[])),
+            keys: keys.iter().map(|key| (0, key.as_bytes().into())).collect(),
+            kind,
+            ready,
+            others: Others::None,
+            writes: true,
+        }
+    }
+
+    fn id(number: u32) -> WaiterId {
+        waiter(number, &[], Type::List, None).id
+    }
+
+    fn list() -> Entry {
+        Entry::from_collection(b"a", List::default(), None, 0)
+    }
+
+    /// The number of the line that is served first at or behind a place.
+    fn first(all: &Waiters, key: &str, entry: Option<&Entry>, from: u64) -> Option<(u32, u64)> {
+        let (waiter, place) = all.candidate(0, key.as_bytes(), entry, from)?;
+        Some((waiter.id.ticket.session, place))
+    }
+
+    fn change(all: &mut Waiters, key: &str) -> Vec<String> {
+        all.changed(&Write {
+            db: 0,
+            key: key.as_bytes().into(),
+            event: "",
+            class: if key.is_empty() { 0 } else { class::GENERIC },
+        });
+        let signalled = all.take_signalled().into_iter();
+        signalled
+            .map(|(_, key)| String::from_utf8_lossy(&key).into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn the_first_that_the_value_serves_comes_first_and_keeps_its_place() {
+        let mut all = Waiters::default();
+        all.add(waiter(1, &["a"], Type::SortedSet, None));
+        all.add(waiter(2, &["b", "a", "b"], Type::List, None));
+        all.add(waiter(3, &["a"], Type::List, None));
+        assert_eq!(all.count().keys, 2);
+        let list = list();
+        assert_eq!(first(&all, "a", None, 0), None);
+        assert_eq!(first(&all, "a", Some(&list), 0), Some((2, 1)));
+        assert_eq!(first(&all, "a", Some(&list), 2), Some((3, 2)));
+        let (taken, place) = all.remove(id(2)).unwrap();
+        assert_eq!(first(&all, "a", Some(&list), 0), Some((3, 2)));
+        assert_eq!(all.count().keys, 1);
+        all.restore(taken, place);
+        assert_eq!(first(&all, "a", Some(&list), 0), Some((2, 1)));
+        assert_eq!(first(&all, "b", Some(&list), 0), Some((2, 1)));
+        for number in 1..=3 {
+            assert!(all.remove(id(number)).is_some());
+            assert!(all.remove(id(number)).is_none());
+        }
+        assert!(all.is_empty() && all.queues.is_empty());
+        assert_eq!(all.count(), WaitingCount::default());
+    }
+
+    #[test]
+    fn who_has_an_opinion_is_asked() {
+        let gone: Ready = |entry, _, _| entry.is_none();
+        let mut all = Waiters::default();
+        all.add(waiter(1, &["a"], Type::Stream, Some(gone)));
+        all.add(waiter(2, &["a"], Type::List, None));
+        assert_eq!(all.count().keys_on_missing, 1);
+        assert_eq!(first(&all, "a", None, 0), Some((1, 0)));
+        assert_eq!(first(&all, "a", Some(&list()), 0), Some((2, 1)));
+        all.remove(id(1));
+        assert_eq!(all.count().keys_on_missing, 0);
+        assert_eq!(first(&all, "a", None, 0), None);
+    }
+
+    #[test]
+    fn nobody_passes_a_line_that_is_tried_anew() {
+        let mut all = Waiters::default();
+        all.add(waiter(1, &["a"], Type::List, None));
+        all.add(waiter(2, &["a"], Type::List, None));
+        all.try_anew(id(1));
+        assert_eq!(first(&all, "a", Some(&list()), 0), None);
+        assert!(!all.has_signalled());
+        all.add(waiter(1, &["a"], Type::List, None));
+        assert!(
+            all.has_signalled(),
+            "it found nothing: the key is looked at"
+        );
+        assert_eq!(first(&all, "a", Some(&list()), 0), Some((1, 0)));
+        all.take_signalled();
+        all.try_anew(id(1));
+        all.remove(id(1));
+        assert!(all.has_signalled(), "it was served: the next has his turn");
+        assert_eq!(first(&all, "a", Some(&list()), 0), Some((2, 1)));
+    }
+
+    #[test]
+    fn keys_that_nobody_waits_for_are_not_signalled() {
+        let mut all = Waiters::default();
+        all.add(waiter(1, &["a", "b"], Type::List, None));
+        assert_eq!(change(&mut all, "c"), [""; 0]);
+        assert_eq!(change(&mut all, "a"), ["a"]);
+        let mut whole = change(&mut all, "");
+        whole.sort();
+        assert_eq!(whole, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_changes_within_a_round_is_noted_for_it() {
+        let mut all = Waiters::default();
+        all.add(waiter(1, &["a"], Type::List, None));
+        all.claim(0, b"a");
+        assert_eq!(change(&mut all, "a"), [""; 0]);
+        assert!(all.take_changed(0, b"a"));
+        assert!(!all.take_changed(0, b"a"));
+        all.remove(id(1));
+        assert_eq!(all.count().keys, 1, "a round keeps its key");
+        all.finish(0, b"a");
+        assert_eq!(all.count().keys, 0);
+        assert!(all.queues.is_empty());
+    }
+}

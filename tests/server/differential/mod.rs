@@ -14,10 +14,15 @@
 //! | `scan:` | SCAN repeated until its cursor is 0: all elements, in any order |
 //! | `new REPLY \| ` | with REPLY, as the peer does not have it: Redis 7.2 differs from 7.0 here |
 //!
+//! `NAME> LINE` sends a line over a connection of its own, and goes on when the server has that client wait; `NAME< ` compares
+//! its next reply, and `NAME< sorted: ` and so on as above.
+//!
 //! The peer is Debian's Redis 7.0.15, the semantics to meet are those of 7.2: each difference is named by a `new` line.
 
-use super::harness::{Server, judging_the_tests};
-use super::wire::{Value, Wire, encode};
+use std::collections::HashMap;
+
+use super::harness::{Server, judging_the_tests, wait_until};
+use super::wire::{REPLY_TIMEOUT, Value, Wire, encode};
 use super::{SHARDS, peers};
 
 /// The most differences that one failure shows.
@@ -176,6 +181,10 @@ impl<'a> Side<'a> {
     fn section(&mut self, hello: bool) -> Wire {
         let flushed = self.control.run("FLUSHALL");
         assert!(!flushed.is_error(), "{flushed:?}");
+        self.connect(hello)
+    }
+
+    fn connect(&mut self, hello: bool) -> Wire {
         let mut wire = self.server.wire();
         if hello {
             let reply = wire.run("HELLO 3");
@@ -183,6 +192,43 @@ impl<'a> Side<'a> {
         }
         wire
     }
+}
+
+/// A client that waits beside the one that sends the lines.
+struct Waiter {
+    wire: Wire,
+    id: String,
+}
+
+impl Waiter {
+    fn new(side: &mut Side<'_>, hello: bool) -> Waiter {
+        let mut wire = side.connect(hello);
+        let id = wire.run("CLIENT ID").int().to_string();
+        Waiter { wire, id }
+    }
+
+    /// Sends a line and waits until the server has the client wait.
+    fn send(&mut self, side: &mut Side<'_>, args: &[Vec<u8>]) {
+        self.wire.send(&encode(args));
+        let line = ["CLIENT", "LIST", "ID", &self.id];
+        wait_until("the client waits", REPLY_TIMEOUT, || {
+            side.control.call(&line).text().contains(" flags=b ")
+        });
+    }
+
+    fn receive(&mut self, how: How<'_>) -> String {
+        let (value, raw) = self.wire.reply_raw();
+        seen(how, value, raw)
+    }
+}
+
+/// A line for a waiting client: its name, whether it is to send, and the rest.
+fn named(line: &str) -> Option<(&str, bool, &str)> {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let sends = word.ends_with('>');
+    let name = word.strip_suffix(['<', '>'])?;
+    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase());
+    plain.then_some((name, sends, rest))
 }
 
 /// Runs all sections of `script` on both sides and returns the differences.
@@ -203,8 +249,27 @@ fn differences(
             continue;
         }
         let mut wires = (peer.section(resp3), ours.section(resp3));
+        let mut waiters: HashMap<&str, (Waiter, Waiter)> = HashMap::new();
         for line in lines.lines() {
             if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if let Some((name, sends, rest)) = named(line) {
+                let (theirs, own) = waiters
+                    .entry(name)
+                    .or_insert_with(|| (Waiter::new(peer, resp3), Waiter::new(ours, resp3)));
+                if sends {
+                    theirs.send(peer, &split(rest));
+                    own.send(ours, &split(rest));
+                    continue;
+                }
+                let (how, _) = mark(rest);
+                let (expected, got) = (theirs.receive(how), own.receive(how));
+                if expected != got {
+                    found.push(format!(
+                        "[{name}] {line}\n    expected {expected}\n    got      {got}"
+                    ));
+                }
                 continue;
             }
             let (how, rest) = mark(line);
