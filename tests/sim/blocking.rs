@@ -10,7 +10,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shardine::base::random::Random;
-use shardine::mesh::CutWork;
 use shardine::resp::{Value, decode};
 
 use super::node::{ConnectionId, Delivery, Node, NodeOptions};
@@ -43,10 +42,7 @@ fn node(seed: u64, random: &mut Random) -> (Node, usize) {
         config: config(),
         ..NodeOptions::default()
     });
-    node.replication.cut(CutWork {
-        log: Some(true),
-        ..CutWork::default()
-    });
+    node.replication.log();
     node.wake_replication();
     node.settle();
     (node, shards)

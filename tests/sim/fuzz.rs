@@ -10,10 +10,11 @@ use super::node::{ConnectionId, Node, NodeOptions};
 /// Lines of one run.
 const LINES: usize = 400;
 
-/// A node and one client, which sends line after line.
+/// A node and one client, which sends line after line; another ends its waiting when it waits for keys.
 struct Talk {
     node: Node,
     client: ConnectionId,
+    waker: ConnectionId,
 }
 
 impl Talk {
@@ -23,7 +24,12 @@ impl Talk {
             ..NodeOptions::default()
         });
         let client = node.connect(seed as usize % shards);
-        Talk { node, client }
+        let waker = node.connect(0);
+        Talk {
+            node,
+            client,
+            waker,
+        }
     }
 
     /// All replies to a line.
@@ -33,6 +39,12 @@ impl Talk {
         encode_line(&words, &mut bytes);
         self.node.send(self.client, &bytes);
         self.node.settle();
+        if self.node.connection(self.client).received.is_empty() {
+            let mut bytes = Vec::new();
+            encode_line(&[b"CLIENT", b"UNBLOCK", b"1"], &mut bytes);
+            self.node.send(self.waker, &bytes);
+            self.node.settle();
+        }
         let received = std::mem::take(&mut self.node.connection(self.client).received);
         let mut replies = Vec::new();
         let mut rest = received.as_slice();
