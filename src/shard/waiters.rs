@@ -337,6 +337,7 @@ mod tests {
             db: 0,
             resp3: false,
             no_touch: false,
+            tracks: false,
             may_block: true,
             args: 0,
             hash: 0,
