@@ -4,12 +4,12 @@ use super::super::string::missed;
 use super::super::{ClientCx, Cx, Done, Fault, Flow, class, help};
 use super::args::{parse_id, parse_id_or_edge, parse_ids};
 use super::log::GroupLog;
-use super::read::{ReadArgs, begin_stream, nothing_to_read, push_record};
+use super::read::{ReadArgs, begin_stream, push_record};
 use super::{no_group, no_group_for_key, subcommand_syntax};
 use crate::base::number::parse_i64;
-use crate::keyspace::Key;
+use crate::keyspace::{Entry, Key};
 use crate::resp::{Line, Reply};
-use crate::structures::stream::{Group, Pending, Records, Stream, StreamId};
+use crate::structures::stream::{ConsumerId, Group, Pending, Records, Stream, StreamId};
 
 const HELP: &[&str] = &[
     "CREATE <key> <groupname> <id|$> [option]",
@@ -216,6 +216,10 @@ pub(super) fn xreadgroup(cx: &mut Cx<'_>) -> Done {
     let mut wanted = Vec::with_capacity(args.streams);
     for index in 0..args.streams {
         let key = cx.key(args.keys_at + index);
+        if !cx.looks_at(key.bytes) {
+            wanted.push(None);
+            continue;
+        }
         let stream = cx.keyspace.read_collection::<Stream>(cx.db, key)?;
         let missing = stream.is_none();
         if stream.is_none_or(|stream| stream.groups().get(group_name).is_none()) {
@@ -228,7 +232,7 @@ pub(super) fn xreadgroup(cx: &mut Cx<'_>) -> Done {
                 String::from_utf8_lossy(group_name),
             )));
         }
-        wanted.push(match line.arg(args.id_at(index)) {
+        wanted.push(Some(match line.arg(args.id_at(index)) {
             b">" => Wanted::New,
             b"$" => return Err(meaningless("$")),
             b"+" => return Err(meaningless("+")),
@@ -236,11 +240,14 @@ pub(super) fn xreadgroup(cx: &mut Cx<'_>) -> Done {
                 StreamId::MAX => Wanted::New,
                 id => Wanted::Pending(id),
             },
-        });
+        }));
     }
     let begin = cx.reply.begin_array();
     let mut served = 0;
     for (index, wanted) in wanted.into_iter().enumerate() {
+        let Some(wanted) = wanted else {
+            continue;
+        };
         let key = cx.key(args.keys_at + index);
         let (now_ms, reply) = (cx.now_ms, &mut cx.reply);
         let effects = &mut *cx.effects;
@@ -265,7 +272,8 @@ pub(super) fn xreadgroup(cx: &mut Cx<'_>) -> Done {
         served += usize::from(replied);
     }
     if served == 0 {
-        return nothing_to_read(cx, &args);
+        args.wait(cx, xreadgroup_is_ready, Vec::new());
+        return Ok(());
     }
     if cx.reply.is_resp3() {
         cx.reply.end_map(begin, served);
@@ -273,6 +281,21 @@ pub(super) fn xreadgroup(cx: &mut Cx<'_>) -> Done {
         cx.reply.end_array(begin, served);
     }
     Ok(())
+}
+
+/// XREADGROUP's client waits for a record that its group has not read, or to be told that there is no such group any more.
+fn xreadgroup_is_ready(entry: Option<&Entry>, _: &[u8], line: &Line<'_>) -> bool {
+    let Some(Ok(stream)) = entry.map(Entry::collection::<Stream>) else {
+        return true;
+    };
+    let args = ReadArgs::parse(line, 0, true).ok();
+    let group = args
+        .and_then(|args| args.group_at)
+        .and_then(|at| stream.groups().get(line.arg(at)));
+    match (group, stream.records().last_present_id()) {
+        (Some(group), last) => last.is_some_and(|last| last > group.last_id),
+        (None, _) => true,
+    }
 }
 
 fn meaningless(id: &str) -> Fault {
@@ -337,7 +360,7 @@ impl Reading<'_, '_> {
     /// Replies with records that no consumer has seen; they become pending if the consumer is to acknowledge them.
     fn deliver(
         &mut self,
-        consumer: crate::structures::stream::ConsumerId,
+        consumer: ConsumerId,
         start: StreamId,
         count: usize,
         acknowledged: bool,
@@ -366,12 +389,7 @@ impl Reading<'_, '_> {
     }
 
     /// Replies with what is pending with the consumer; of records that are gone, only the id is left.
-    fn show_pending(
-        &mut self,
-        consumer: crate::structures::stream::ConsumerId,
-        start: StreamId,
-        count: usize,
-    ) -> usize {
+    fn show_pending(&mut self, consumer: ConsumerId, start: StreamId, count: usize) -> usize {
         let (reply, records, mut len) = (&mut *self.reply, self.records, 0);
         self.group
             .deliver_again(consumer, start, count, self.now_ms, |id| {

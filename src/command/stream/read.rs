@@ -1,11 +1,11 @@
 //! XLEN, XRANGE, XREVRANGE and XREAD: commands that read records, and how records are replied.
 
 use super::super::string::missed;
-use super::super::{Cx, Done, Fault};
+use super::super::{Block, Cx, Done, Fault, Ready};
 use super::args::{parse_from, parse_id, parse_int, parse_to};
 use super::push_id;
 use crate::base::number::parse_i64;
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Entry, Key, Keyspace, Type};
 use crate::resp::{Line, Reply};
 use crate::structures::listpack::Element;
 use crate::structures::stream::{Record, Stream, StreamId};
@@ -181,6 +181,27 @@ impl ReadArgs {
     pub(super) fn id_at(&self, index: usize) -> usize {
         self.keys_at + self.streams + index
     }
+
+    /// The ids that the line names for a key.
+    pub(super) fn ids_of<'l>(&self, line: &Line<'l>, key: &[u8]) -> impl Iterator<Item = &'l [u8]> {
+        (0..self.streams)
+            .filter(move |index| line.arg(self.keys_at + index) == key)
+            .map(move |index| line.arg(self.id_at(index)))
+    }
+
+    /// No stream has anything to read: the client waits if it said so. `replace` is for ids that mean something else later.
+    pub(super) fn wait(&self, cx: &mut Cx<'_>, ready: Ready, replace: Vec<(usize, Vec<u8>)>) {
+        match self.block_ms {
+            Some(timeout_ms) => cx.block(Block {
+                timeout_ms: timeout_ms.unsigned_abs(),
+                keys: self.keys_at..self.keys_at + self.streams,
+                kind: Type::Stream,
+                ready: Some(ready),
+                replace,
+            }),
+            None => cx.reply.null_array(),
+        }
+    }
 }
 
 fn only_grouped(option: &str) -> Fault {
@@ -202,11 +223,7 @@ fn parse_timeout(text: &[u8], now_ms: i64) -> Result<i64, Fault> {
 }
 
 /// The stream in a key that was looked up before.
-pub(super) fn looked_up<'k>(
-    keyspace: &'k Keyspace,
-    db: usize,
-    key: crate::keyspace::Key<'_>,
-) -> Option<&'k Stream> {
+pub(super) fn looked_up<'k>(keyspace: &'k Keyspace, db: usize, key: Key<'_>) -> Option<&'k Stream> {
     keyspace.inspect(db, key)?.collection().ok()
 }
 
@@ -215,12 +232,23 @@ pub(super) fn xread(cx: &mut Cx<'_>) -> Done {
     let args = ReadArgs::parse(&line, cx.now_ms, false)?;
     // The first id to read of each stream that has something behind the id that the line names.
     let mut starts: Vec<Option<StreamId>> = Vec::with_capacity(args.streams);
+    let mut replace = Vec::new();
     for index in 0..args.streams {
         let key = cx.key(args.keys_at + index);
+        if !cx.looks_at(key.bytes) {
+            starts.push(None);
+            continue;
+        }
         let stream = cx.keyspace.read_collection::<Stream>(cx.db, key)?;
         let last = stream.and_then(|stream| stream.records().last_present_id());
         let behind = match line.arg(args.id_at(index)) {
-            b"$" => stream.map(|stream| stream.records().last_id),
+            b"$" => {
+                let id = stream.map_or(StreamId::MIN, |stream| stream.records().last_id);
+                if args.block_ms.is_some() {
+                    replace.push((args.id_at(index), id.text().to_vec()));
+                }
+                Some(id)
+            }
             b"+" => match last {
                 Some(last) => last.previous(),
                 None => stream.map(|stream| stream.records().last_id),
@@ -241,7 +269,8 @@ pub(super) fn xread(cx: &mut Cx<'_>) -> Done {
     }
     let served = starts.iter().flatten().count();
     if served == 0 {
-        return nothing_to_read(cx, &args);
+        args.wait(cx, xread_is_ready, replace);
+        return Ok(());
     }
     begin_streams(&mut cx.reply, served);
     for (index, start) in starts.into_iter().enumerate() {
@@ -257,10 +286,18 @@ pub(super) fn xread(cx: &mut Cx<'_>) -> Done {
     Ok(())
 }
 
-/// No stream has anything to read: the client waits if it said so and can.
-pub(super) fn nothing_to_read(cx: &mut Cx<'_>, _args: &ReadArgs) -> Done {
-    cx.reply.null_array();
-    Ok(())
+/// XREAD's client waits for a record behind the id that its line names.
+fn xread_is_ready(entry: Option<&Entry>, key: &[u8], line: &Line<'_>) -> bool {
+    let stream = entry.and_then(|entry| entry.collection::<Stream>().ok());
+    let Some(last) = stream.and_then(|stream| stream.records().last_present_id()) else {
+        return false;
+    };
+    ReadArgs::parse(line, 0, false).is_ok_and(|args| {
+        args.ids_of(line, key).any(|id| match id {
+            b"+" => true,
+            id => parse_id(id, 0).is_ok_and(|id| last > id),
+        })
+    })
 }
 
 /// The head of a reply about some streams.
