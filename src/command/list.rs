@@ -173,7 +173,7 @@ pub const TABLE: &[Command] = &[
         ..row(
             "blmpop",
             -5,
-            flag::WRITE | flag::BLOCKING,
+            flag::WRITE | flag::BLOCKING | flag::MOVABLEKEYS,
             Run::Keys(blocking::blmpop, Spread::Gather),
         )
     },

@@ -11,6 +11,7 @@
 //! | `sorted_set/combine` | unions, intersections, differences |
 
 mod add;
+mod blocking;
 mod bounds;
 mod combine;
 mod range;
@@ -52,6 +53,13 @@ const READS_FAST: u32 = flag::READONLY | flag::FAST;
 const WRITES: u32 = flag::WRITE | flag::DENYOOM;
 const WRITES_FAST: u32 = flag::WRITE | flag::DENYOOM | flag::FAST;
 const REMOVES: u32 = flag::WRITE;
+const WAITS_FAST: u32 = flag::WRITE | flag::NOSCRIPT | flag::BLOCKING | flag::FAST;
+const POPS: &[KeySpec] = &[KeySpec::range(
+    1,
+    -2,
+    1,
+    key_flag::RW | key_flag::ACCESS | key_flag::DELETE,
+)];
 const REMOVES_FAST: u32 = flag::WRITE | flag::FAST;
 
 /// The rows of the sorted set commands.
@@ -169,6 +177,48 @@ pub const TABLE: &[Command] = &[
             -4,
             flag::WRITE | flag::MOVABLEKEYS,
             Run::Keys(remove::zmpop, Spread::Gather),
+        )
+    },
+    Command {
+        keys: POPS,
+        since: "5.0.0",
+        complexity: "O(log(N)) with N being the number of members.",
+        summary: "Removes and returns the member with the lowest score of the first of several sorted sets that has any, or waits for one.",
+        syntax: "key [key ...] timeout",
+        ..row(
+            "bzpopmin",
+            -3,
+            WAITS_FAST,
+            Run::Keys(blocking::bzpopmin, Spread::Gather),
+        )
+    },
+    Command {
+        keys: POPS,
+        since: "5.0.0",
+        complexity: "O(log(N)) with N being the number of members.",
+        summary: "Removes and returns the member with the highest score of the first of several sorted sets that has any, or waits for one.",
+        syntax: "key [key ...] timeout",
+        ..row(
+            "bzpopmax",
+            -3,
+            WAITS_FAST,
+            Run::Keys(blocking::bzpopmax, Spread::Gather),
+        )
+    },
+    Command {
+        keys: &[KeySpec::counted(
+            2,
+            key_flag::RW | key_flag::ACCESS | key_flag::DELETE,
+        )],
+        since: "7.0.0",
+        complexity: "O(K) + O(M*log(N)) with K being the number of keys, N the number of members and M the number of members popped.",
+        summary: "Removes and returns members of the first sorted set that has any, or waits for some.",
+        syntax: "timeout numkeys key [key ...] <MIN | MAX> [COUNT count]",
+        ..row(
+            "bzmpop",
+            -5,
+            flag::WRITE | flag::BLOCKING | flag::MOVABLEKEYS,
+            Run::Keys(blocking::bzmpop, Spread::Gather),
         )
     },
     Command {

@@ -98,7 +98,7 @@ impl End {
     }
 
     /// The command that pops there, which is the event's name too.
-    fn command(self) -> &'static str {
+    pub(super) fn command(self) -> &'static str {
         match self {
             End::Min => "zpopmin",
             End::Max => "zpopmax",
@@ -113,6 +113,8 @@ pub(in super::super) enum Shape {
     Flat,
     /// An array of pairs.
     Pairs,
+    /// Members and scores, in an array that the caller has begun.
+    Bare,
 }
 
 /// Pops up to `count` (at least one) members, replies with them, and tells of it; returns how many. 0 without such a key: then
@@ -132,11 +134,11 @@ pub(in super::super) fn pop(
             End::Min => 0..count,
             End::Max => len - count..len,
         };
-        reply.array(if shape == Shape::Flat {
-            count * 2
-        } else {
-            count
-        });
+        match shape {
+            Shape::Flat => reply.array(count * 2),
+            Shape::Pairs => reply.array(count),
+            Shape::Bare => {}
+        }
         for (member, score) in set.range(ranks.clone(), end == End::Max) {
             if shape == Shape::Pairs {
                 reply.array(2);
@@ -227,6 +229,9 @@ impl MultiPop {
     pub(in super::super) fn run(&self, cx: &mut Cx<'_>, first: usize) -> Result<bool, Fault> {
         for index in first..first + self.keys {
             let key = cx.key(index);
+            if !cx.looks_at(key.bytes) {
+                continue;
+            }
             let Some(entry) = cx.keyspace.write(cx.db, key) else {
                 continue;
             };
