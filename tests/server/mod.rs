@@ -2,6 +2,7 @@
 //!
 //! Every test that depends on how keys are spread runs with each count in [`SHARDS`].
 
+mod blocking;
 mod differential;
 mod expiry;
 mod fairness;
