@@ -30,7 +30,7 @@ pub use wait::{Others, Verdict, Waiter, WaiterId};
 
 use crate::command::replicating::{Question, Standing};
 use crate::command::{CommandId, Part, Write, cx::VisitPart};
-use crate::keyspace::OwnedEntry;
+use crate::keyspace::{OwnedEntry, Usage};
 use crate::log::Chunk;
 pub use crate::log::TxnId;
 use crate::pubsub::{Kind, Publication, Subscriber};
@@ -182,6 +182,20 @@ pub enum Message {
     SnapshotTaken(usize),
     /// From the replication shard: nobody wants the snapshot any more.
     SnapshotAbandoned,
+    /// From the replication shard: entries of the receiver's shard, which are loaded.
+    Load(Vec<LoadedEntry>),
+    /// To the replication shard, for each batch: so many keys of it were taken, so many had expired.
+    Loaded(u64, u64),
+}
+
+/// An entry that is loaded.
+pub struct LoadedEntry {
+    /// The database.
+    pub db: usize,
+    /// When it was used.
+    pub usage: Usage,
+    /// The entry. Its access clock is not set.
+    pub entry: OwnedEntry,
 }
 
 /// What shards do at a cut.
@@ -275,6 +289,8 @@ impl std::fmt::Debug for Message {
             Message::Snapshot(bytes, last) => write!(f, "Snapshot({} bytes, {last})", bytes.len()),
             Message::SnapshotTaken(bytes) => write!(f, "SnapshotTaken({bytes})"),
             Message::SnapshotAbandoned => write!(f, "SnapshotAbandoned"),
+            Message::Load(batch) => write!(f, "Load({} entries)", batch.len()),
+            Message::Loaded(keys, expired) => write!(f, "Loaded({keys}, {expired})"),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | `leader` | followers: who may go on where it was, who gets all data, what they acknowledge |
 //! | `follower` | one follower's connection |
 //! | `rounds` | full synchronisations |
+//! | `loading` | data from a file, or from a leader, to the shards |
 //! | `waiting` | WAIT |
 //!
 //! Invariants:
@@ -18,6 +19,7 @@
 
 mod follower;
 mod leader;
+mod loading;
 mod rounds;
 mod waiting;
 
@@ -28,9 +30,11 @@ use crate::base::random::Random;
 use crate::command::Now;
 use crate::command::replicating::{Answer, Question, Standing};
 use crate::config::Config;
+use crate::keyspace::KeyHasher;
 use crate::log::{Merge, Stream};
 use crate::mesh::{CutWork, Message, Outbox};
 use follower::Follower;
+pub use loading::{Counts, LoadError, Loading, Origin};
 use rounds::Round;
 use waiting::Waiter;
 
@@ -82,13 +86,22 @@ pub struct Replication {
     standing: Standing,
     /// Full synchronisations, accepted and refused partial ones.
     syncs: [u64; 3],
+    hasher: KeyHasher,
+    /// Data is being loaded.
+    loading: Option<Loading>,
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
 
 impl Replication {
     /// The replication shard of a node with so many shards, with an empty stream called `id`.
-    pub fn new(shards: usize, config: Arc<Config>, id: String, seed: u64) -> Replication {
+    pub fn new(
+        shards: usize,
+        config: Arc<Config>,
+        id: String,
+        hasher: KeyHasher,
+        seed: u64,
+    ) -> Replication {
         Replication {
             shards,
             outboxes: (0..shards).map(|_| Outbox::default()).collect(),
@@ -114,6 +127,8 @@ impl Replication {
             wants_acknowledgements: false,
             standing: Standing::default(),
             syncs: [0; 3],
+            hasher,
+            loading: None,
         }
     }
 
@@ -147,6 +162,11 @@ impl Replication {
             Message::Log(chunk) => self.merge.push(from, chunk, &mut self.stream),
             Message::AtCut => self.at_cut(),
             Message::Snapshot(bytes, last) => self.snapshot_came(from, &bytes, last),
+            Message::Loaded(keys, expired) => {
+                if let Some(loading) = &mut self.loading {
+                    loading.taken(keys, expired);
+                }
+            }
             Message::Ask(id, question) => self.asked(from, id, question),
             other => unreachable!("{other:?} was sent to the replication shard"),
         }
@@ -273,9 +293,13 @@ impl Replication {
         };
         if standing != self.standing {
             self.standing = standing;
-            for outbox in &mut self.outboxes {
-                outbox.push(Message::Standing(self.standing.clone()));
-            }
+            self.send_standing();
+        }
+    }
+
+    fn send_standing(&mut self) {
+        for outbox in &mut self.outboxes {
+            outbox.push(Message::Standing(self.standing.clone()));
         }
     }
 }

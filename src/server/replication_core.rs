@@ -33,6 +33,7 @@ impl ReplicationCore {
                 shared.shards,
                 shared.config.clone(),
                 shared.node.replication_id.clone(),
+                shared.hasher,
                 u64::from_le_bytes(seed),
             ),
             followers: Vec::new(),

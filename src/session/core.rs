@@ -524,7 +524,12 @@ impl Core {
             Message::SnapshotTaken(bytes) => self.snapshot_taken(bytes),
             Message::SnapshotAbandoned => self.abandon_snapshot(),
             Message::Standing(standing) => self.set_standing(standing),
-            Message::Log(_) | Message::AtCut | Message::Snapshot(..) | Message::Ask(..) => {
+            Message::Load(batch) => self.load(batch),
+            Message::Log(_)
+            | Message::AtCut
+            | Message::Snapshot(..)
+            | Message::Ask(..)
+            | Message::Loaded(..) => {
                 unreachable!("only the replication shard is told")
             }
         }

@@ -21,6 +21,7 @@ mod core;
 mod dispatch;
 mod exec;
 mod gate;
+mod loading;
 mod monitor;
 mod multi;
 mod pubsub;

@@ -227,7 +227,7 @@ impl Node {
         Node {
             shards,
             cores,
-            replication: Replication::new(shards, config.clone(), "7".repeat(40), seed),
+            replication: Replication::new(shards, config.clone(), "7".repeat(40), hasher, seed),
             links: (0..(shards + 1) * (shards + 1))
                 .map(|_| VecDeque::new())
                 .collect(),

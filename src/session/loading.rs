@@ -1,0 +1,31 @@
+//! The shard's side of loading: it takes the entries that are dealt to it.
+
+use super::Core;
+use crate::keyspace::ExpiryPolicy;
+use crate::mesh::{LoadedEntry, Message};
+
+impl Core {
+    /// Takes a batch of entries, and says so. A leader drops those that have expired; a follower keeps them until its
+    /// leader says that they are gone.
+    pub(super) fn load(&mut self, batch: Vec<LoadedEntry>) {
+        let keyspace = &mut self.shard.keyspace;
+        let now_ms = self.now.wall_ms();
+        let drops = keyspace.expiry_policy() == ExpiryPolicy::Delete;
+        let (mut keys, mut expired) = (0, 0);
+        for LoadedEntry {
+            db,
+            usage,
+            mut entry,
+        } in batch
+        {
+            if drops && entry.expiry().is_some_and(|at_ms| at_ms < now_ms) {
+                expired += 1;
+                continue;
+            }
+            entry.set_access(keyspace.restored_access(usage));
+            keyspace.put(db, entry);
+            keys += 1;
+        }
+        self.send(self.orderer, Message::Loaded(keys, expired));
+    }
+}
