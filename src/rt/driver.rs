@@ -249,7 +249,14 @@ impl<C: Core> Driver<C> {
         let Some(conn) = self.io.conns.get(id) else {
             return;
         };
-        if conn.wanted.write && flags.intersects(EventFlags::OUT | broken) {
+        let connecting = conn.connecting;
+        if connecting && !self.has_connected(id) {
+            return;
+        }
+        let Some(conn) = self.io.conns.get(id) else {
+            return;
+        };
+        if (conn.wanted.write || connecting) && flags.intersects(EventFlags::OUT | broken) {
             self.core.writable(&mut self.io, id);
         }
         let Some(conn) = self.io.conns.get(id) else {
@@ -269,6 +276,22 @@ impl<C: Core> Driver<C> {
         } else if flags.contains(EventFlags::HUP) && !conn.wanted.write {
             // The bytes that came before the hang-up are still to be read when the core wants them.
             self.io.unregister(id);
+        }
+    }
+
+    /// The kernel has an answer for a connection that was begun here: false when it failed, which is reported.
+    fn has_connected(&mut self, id: ConnId) -> bool {
+        let Some(conn) = self.io.conns.get_mut(id) else {
+            return false;
+        };
+        conn.connecting = false;
+        self.io.counters.system_calls += 1;
+        match rustix::net::sockopt::socket_error(&conn.fd) {
+            Ok(Ok(())) => true,
+            Ok(Err(errno)) | Err(errno) => {
+                self.closed(id, Closed::Failed(errno.into()));
+                false
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 //! connection waits for, wakes of peers); nothing blocks and nothing calls back into the core.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -141,10 +141,33 @@ impl<M> Io<M> {
             registered: None,
             changed: false,
             input_ended: false,
+            connecting: false,
             unix,
         });
         self.register(id);
         id
+    }
+
+    /// Begins a connection to `address`, from `source` if given. When it is there, [`Core::writable`](super::Core::writable)
+    /// says so; when it fails, [`Core::closed`](super::Core::closed) does. An error: it cannot even begin.
+    pub fn connect(&mut self, address: SocketAddr, source: Option<IpAddr>) -> io::Result<ConnId> {
+        self.counters.system_calls += 3;
+        let fd = net::begin_connection(address, source)?;
+        let wanted = Interest {
+            read: true,
+            write: true,
+        };
+        let id = self.conns.insert(Conn {
+            fd,
+            wanted,
+            registered: None,
+            changed: false,
+            input_ended: false,
+            connecting: true,
+            unix: false,
+        });
+        self.register(id);
+        Ok(id)
     }
 
     /// Sends as much of `pieces` as the socket takes now. At most [`WRITE_PIECES_MAX`] pieces are looked at.

@@ -227,6 +227,20 @@ fn tcp_socket(address: SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// A socket that is connecting, or connected already.
+pub(super) fn begin_connection(address: SocketAddr, source: Option<IpAddr>) -> io::Result<OwnedFd> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = socket2::Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    match socket.connect(&address.into()) {
+        Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => Err(error),
+        _ => Ok(socket.into()),
+    }
+}
+
 fn unix_socket(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<Listener> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = socket2::Socket::new(Domain::UNIX, kind, None)?;

@@ -57,6 +57,8 @@ pub(super) struct Conn {
     pub changed: bool,
     /// The peer has shut down its side, and the core chose to keep writing.
     pub input_ended: bool,
+    /// It was begun from here, and the peer has not answered yet.
+    pub connecting: bool,
     pub unix: bool,
 }
 
@@ -155,6 +157,7 @@ mod tests {
             registered: None,
             changed: false,
             input_ended: false,
+                connecting: false,
             unix: true,
         }
     }

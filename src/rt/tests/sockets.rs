@@ -404,3 +404,43 @@ fn a_core_that_stops_listening_refuses_connections_and_keeps_the_others() {
     stream.write_all(b"STOP").unwrap();
     node.join();
 }
+
+#[test]
+fn a_core_connects_and_hears_when_nobody_listens() {
+    /// Who to ask, whether somebody answers there, and the connection.
+    type Asking = (std::net::SocketAddr, Option<ConnId>);
+    fn asking(address: std::net::SocketAddr) -> Script<Asking> {
+        let mut script = Script::new((address, None));
+        script.turn = |(address, conn), io| {
+            if conn.is_none() {
+                *conn = io.connect(*address, None).ok();
+            }
+            Next::Idle
+        };
+        script.writable = |_, io, conn| {
+            assert_eq!(
+                io.write(conn, &[IoSlice::new(b"hello")]),
+                WriteResult::Wrote(5)
+            );
+            io.want_writable(conn, false);
+        };
+        script.closed = |(_, own), io, conn, why| {
+            assert_eq!(*own, Some(conn));
+            assert!(matches!(why, Closed::Failed(_)));
+            stop_all(io);
+        };
+        script
+    }
+    let peer = std::net::TcpListener::bind((LOOPBACK, 0)).unwrap();
+    let address = peer.local_addr().unwrap();
+    let node = Node::start(1, Options::default(), Vec::new(), move |_| asking(address));
+    let (mut stream, _) = peer.accept().unwrap();
+    let mut hello = [0; 5];
+    stream.read_exact(&mut hello).unwrap();
+    assert_eq!(&hello, b"hello");
+    stream.write_all(b"STOP").unwrap();
+    node.join();
+    drop(peer);
+    let node = Node::start(1, Options::default(), Vec::new(), move |_| asking(address));
+    node.join();
+}
