@@ -157,7 +157,7 @@ mod tests {
             registered: None,
             changed: false,
             input_ended: false,
-                connecting: false,
+            connecting: false,
             unix: true,
         }
     }

@@ -212,16 +212,23 @@ fn against_the_model(shards: usize, seed: u64) {
 
 /// Every command, with arguments that may be anything, gets one reply, and DBSIZE is the number of keys.
 fn against_what_always_holds(shards: usize, seed: u64) {
-    // Lines that end the connection or the node, make it wait, or have no reply or several.
+    // Lines that end the connection or the node, hand it over, change the node's role, make it wait, or have no reply or several.
     const APART: &[&str] = &[
         "client|kill",
         "client|pause",
         "client|reply",
         "config|set",
+        "failover",
         "monitor",
         "multi",
+        "psync",
         "quit",
+        "replconf",
+        "replicaof",
         "shutdown",
+        "slaveof",
+        "sync",
+        "wait",
     ];
     let mut talk = Talk::new(shards, seed);
     let mut maker = LineMaker::new(seed);
