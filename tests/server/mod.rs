@@ -7,6 +7,7 @@ mod differential;
 mod expiry;
 mod fairness;
 mod harness;
+mod leading;
 mod limits;
 mod peers;
 mod protocol;
