@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::facts::{Facts, Memory};
 use crate::command::connection::REDIS_VERSION;
-use crate::command::replicating::{Answer, Question, Status};
+use crate::command::replicating::{Question, Status};
 use crate::command::{ClientCx, Command, CoreView, Fault, Flow, Group, Run, Where, category, flag};
 use crate::pubsub::Kind;
 use crate::stats::Rate;
@@ -117,10 +117,7 @@ fn info(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
         move |core| Facts::of(core, histograms),
         move |parts, _| {
             Ok(Flow::ask(Question::Status, move |answer, cx| {
-                let Answer::Status(status) = answer else {
-                    unreachable!("another question's answer");
-                };
-                report(cx, &wanted, Facts::merge(parts), *status);
+                report(cx, &wanted, Facts::merge(parts), *answer.status());
                 Ok(Flow::Done)
             }))
         },

@@ -58,6 +58,16 @@ pub enum Answer {
     Refused(String),
 }
 
+impl Answer {
+    /// How things stand: the answer to [`Question::Status`].
+    pub fn status(self) -> Box<Status> {
+        match self {
+            Answer::Status(status) => status,
+            other => unreachable!("{other:?} is another question's answer"),
+        }
+    }
+}
+
 /// What a node is to others.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Role {

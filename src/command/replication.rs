@@ -3,9 +3,12 @@
 //! What concerns the stream and the followers is the replication shard's: these commands ask it. PSYNC and SYNC hand it the
 //! whole connection.
 
-use super::replicating::{Answer, FollowRequest, FollowerInfo, LinkStatus, Question, Role};
+use super::replicating::{
+    Answer, FollowRequest, FollowerInfo, FollowerStatus, LinkStatus, Question, Role, Status,
+};
 use super::{ClientCx, ClientHandler, Command, Fault, Flow, Group, Run, Where, category, flag};
 use crate::base::number::parse_i64;
+use crate::config::split_arguments;
 
 /// The commands of this file.
 pub const TABLE: &[Command] = &[
@@ -149,20 +152,21 @@ fn apply_replconf(line: &crate::resp::Line<'_>, info: &mut FollowerInfo) -> Resu
         } else if line.is(at, "rdb-only") {
             let only = number()?;
             if !(0..=1).contains(&only) {
-                return Err(Fault::OutOfRange);
+                return Err(Fault::text(
+                    "ERR value is out of range, value must between 0 and 1",
+                ));
             }
             info.rdb_only = only == 1;
         } else if line.is(at, "rdb-filter-only") {
             info.without_data = true;
-            for filter in text().split_whitespace() {
+            let filters = split_arguments(&text())
+                .map_err(|_| Fault::text("ERR Missing rdb-filter-only values"))?;
+            for filter in filters {
                 if !filter.eq_ignore_ascii_case("functions") {
                     return Err(Fault::text(format!(
                         "ERR Unsupported rdb-filter-only option: {filter}"
                     )));
                 }
-            }
-            if value.is_empty() {
-                info.without_data = true;
             }
         } else {
             return Err(Fault::text(format!(
@@ -221,9 +225,6 @@ fn replicaof(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     if cx.line.is(1, "no") && cx.line.is(2, "one") {
         return Ok(Flow::ask(Question::Lead, done));
     }
-    if cx.client.executing {
-        // As any line that would wait.
-    }
     let port = parse_i64(cx.line.arg(2))
         .and_then(|port| u16::try_from(port).ok())
         .ok_or(Fault::text("ERR Invalid master port"))?;
@@ -268,16 +269,16 @@ fn failover(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
         }
     }
     if abort {
-        return Ok(Flow::ask(Question::AbortFailover, done));
+        return Ok(Flow::ask(Question::Status, |answer, _| {
+            if answer.status().failover_state == "no-failover" {
+                return Err(Fault::text("ERR No failover in progress."));
+            }
+            Ok(Flow::ask(Question::AbortFailover, done))
+        }));
     }
     if cx.core.switches.standing.role != Role::Leader {
         return Err(Fault::text(
             "ERR FAILOVER is not valid when server is a replica.",
-        ));
-    }
-    if force && (timeout_ms.is_none() || to.is_none()) {
-        return Err(Fault::text(
-            "ERR FAILOVER with force option requires both a timeout and target HOST and IP.",
         ));
     }
     let now_ms = cx.core.now.wall_ms();
@@ -287,14 +288,51 @@ fn failover(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
         force,
         until_ms,
     };
-    Ok(Flow::ask(question, done))
+    Ok(Flow::ask(Question::Status, move |answer, _| {
+        check_failover(&answer.status(), &question)?;
+        Ok(Flow::ask(question, done))
+    }))
+}
+
+/// A failover can begin: there is somebody to take over.
+fn check_failover(status: &Status, question: &Question) -> Result<(), Fault> {
+    let Question::Failover {
+        to,
+        force,
+        until_ms,
+    } = question
+    else {
+        return Ok(());
+    };
+    if status.failover_state != "no-failover" {
+        return Err(Fault::text("ERR FAILOVER already in progress."));
+    }
+    if status.followers.is_empty() {
+        return Err(Fault::text("ERR FAILOVER requires connected replicas."));
+    }
+    if *force && (until_ms.is_none() || to.is_none()) {
+        return Err(Fault::text(
+            "ERR FAILOVER with force option requires both a timeout and target HOST and IP.",
+        ));
+    }
+    let Some((host, port)) = to else {
+        return Ok(());
+    };
+    let named = |follower: &&FollowerStatus| follower.ip == *host && follower.port == *port;
+    match status.followers.iter().find(named) {
+        None => Err(Fault::text(
+            "ERR FAILOVER target HOST and PORT is not a replica.",
+        )),
+        Some(follower) if follower.state != "online" => {
+            Err(Fault::text("ERR FAILOVER target replica is not online."))
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 fn role(_: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     Ok(Flow::ask(Question::Status, |answer, cx| {
-        let Answer::Status(status) = answer else {
-            unreachable!("another question's answer");
-        };
+        let status = answer.status();
         let reply = &mut cx.reply;
         match &status.link {
             None => {
