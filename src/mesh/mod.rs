@@ -73,6 +73,16 @@ impl Claim {
     }
 }
 
+/// One shard's share of a transaction.
+pub struct Share {
+    /// The shard.
+    pub shard: u16,
+    /// What is reserved there.
+    pub claim: Claim,
+    /// What runs there as soon as that is granted.
+    pub line: Option<Box<OwnedLine>>,
+}
+
 /// A key on its way to be lent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LentKey {
@@ -93,13 +103,12 @@ pub enum Message {
     /// Replies of lines that waited.
     Late(Box<Late>),
     /// To the orderer: give this transaction its place, and reserve.
-    Order(TxnId, Vec<(u16, Claim)>),
-    /// From the orderer to a shard: the next transaction there.
-    Reserve(TxnId, Claim),
+    Order(TxnId, Vec<Share>),
+    /// From the orderer to a shard: the next transaction there. With a line the shard runs it when it has granted, answers, and
+    /// keeps the reservation.
+    Reserve(TxnId, Claim, Option<Box<OwnedLine>>),
     /// From a shard (its index) to the coordinator: the reservation is granted; whether a watch was broken there.
     Granted(TxnId, u16, bool),
-    /// To a shard that granted: run this line, answer, release.
-    Work(TxnId, Box<OwnedLine>),
     /// From a shard (its index): the reply of its part, and the nanoseconds that it took.
     Worked(TxnId, u16, Output, u64),
     /// To a shard that granted: hand over these entries, keep the reservation.
@@ -243,9 +252,8 @@ impl std::fmt::Debug for Message {
             Message::Replies(batch) => write!(f, "Replies({})", batch.heads.len()),
             Message::Late(late) => write!(f, "Late({})", late.replies.len()),
             Message::Order(txn, claims) => write!(f, "Order({txn:?}, {} shards)", claims.len()),
-            Message::Reserve(txn, _) => write!(f, "Reserve({txn:?})"),
+            Message::Reserve(txn, ..) => write!(f, "Reserve({txn:?})"),
             Message::Granted(txn, shard, _) => write!(f, "Granted({txn:?}, {shard})"),
-            Message::Work(txn, _) => write!(f, "Work({txn:?})"),
             Message::Worked(txn, shard, ..) => write!(f, "Worked({txn:?}, {shard})"),
             Message::Lend(txn, keys) => write!(f, "Lend({txn:?}, {} keys)", keys.len()),
             Message::Lent(txn, shard, _) => write!(f, "Lent({txn:?}, {shard})"),

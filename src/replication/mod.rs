@@ -32,7 +32,7 @@ use crate::command::replicating::{Answer, Question, Standing};
 use crate::config::Config;
 use crate::keyspace::KeyHasher;
 use crate::log::{Merge, Stream};
-use crate::mesh::{CutWork, Message, Outbox};
+use crate::mesh::{CutWork, Message, Outbox, Share};
 use follower::Follower;
 pub use loading::{Counts, LoadError, Loading, Origin};
 use rounds::Round;
@@ -150,13 +150,13 @@ impl Replication {
     /// A message from a shard's core.
     pub fn deliver(&mut self, from: usize, message: Message) {
         match message {
-            Message::Order(txn, claims) => {
-                let writing = claims.iter().filter(|(_, claim)| claim.write).count();
+            Message::Order(txn, shares) => {
+                let writing = shares.iter().filter(|share| share.claim.write).count();
                 if self.logging && writing > 0 {
                     self.merge.ordered(txn, writing as u16);
                 }
-                for (shard, claim) in claims {
-                    self.outboxes[shard as usize].push(Message::Reserve(txn, claim));
+                for Share { shard, claim, line } in shares {
+                    self.outboxes[shard as usize].push(Message::Reserve(txn, claim, line));
                 }
             }
             Message::Log(chunk) => self.merge.push(from, chunk, &mut self.stream),

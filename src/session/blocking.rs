@@ -174,7 +174,7 @@ impl Core {
             self.planner.keys(),
             self.place.count,
         );
-        let id = self.order(claims);
+        let id = self.order_granting(claims);
         self.txns.insert(id.number, txn);
     }
 

@@ -4,7 +4,7 @@ use super::blocking::NewWait;
 use super::{Blocked, Core, Session, SessionId};
 use crate::command::{Block, CommandId};
 use crate::keyspace::OwnedEntry;
-use crate::mesh::{Claim, Head, LentKey, Message, Others, OwnedLine, Returned, TxnId};
+use crate::mesh::{Claim, Head, LentKey, Message, Others, OwnedLine, Returned, Share, TxnId};
 use crate::resp::{Line, Output};
 use crate::tracking::SessionAt;
 use crate::txn::Txn;
@@ -36,19 +36,33 @@ impl Core {
             self.planner.keys(),
             self.place.count,
         );
-        let id = self.order(claims);
+        let shares = claims
+            .into_iter()
+            .zip(txn.lines())
+            .map(|((shard, claim), line)| Share { shard, claim, line });
+        let id = self.order(shares.collect());
         self.txns.insert(id.number, txn);
         true
     }
 
-    /// Asks the orderer for the place of a new transaction that needs `claims`, and names it.
-    pub(super) fn order(&mut self, claims: Vec<(u16, Claim)>) -> TxnId {
+    /// As [`Core::order`], of a transaction that does nothing before all shards have granted.
+    pub(super) fn order_granting(&mut self, claims: Vec<(u16, Claim)>) -> TxnId {
+        let share = |(shard, claim)| Share {
+            shard,
+            claim,
+            line: None,
+        };
+        self.order(claims.into_iter().map(share).collect())
+    }
+
+    /// Asks the orderer for the place of a new transaction, and names it.
+    pub(super) fn order(&mut self, shares: Vec<Share>) -> TxnId {
         let id = TxnId {
             core: self.place.index as u16,
             number: self.next_txn,
         };
         self.next_txn += 1;
-        self.send(self.orderer, Message::Order(id, claims));
+        self.send(self.orderer, Message::Order(id, shares));
         id
     }
 
@@ -70,7 +84,8 @@ impl Core {
         }
     }
 
-    /// A transaction's line for the own shard, which has granted it.
+    /// A transaction's line for the own shard, which has just granted it. What is reserved stays so until all shards have done
+    /// their part: nobody sees one part without the others.
     pub(super) fn txn_work(&mut self, id: TxnId, line: &OwnedLine) {
         let mut out = Output::default();
         self.enter(id, 0);
@@ -79,13 +94,16 @@ impl Core {
             id.core as usize,
             Message::Worked(id, self.place.index as u16, out, ran.ns),
         );
-        self.txn_release(id);
+        self.shard.lane.leave();
     }
 
     /// A shard answered its part of one of this core's transactions.
     pub(super) fn txn_worked(&mut self, id: TxnId, shard: u16, reply: Output, ns: u64) {
         if let Some(merged) = self.txn(id).worked(shard, reply, ns) {
             let txn = self.txns.remove(&id.number).expect("it was there");
+            for (shard, message) in txn.release(id) {
+                self.send(shard, message);
+            }
             self.note_slow_txn(&txn);
             let len = merged.len();
             self.answer(txn.ticket, &merged, 0..len);

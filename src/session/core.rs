@@ -434,16 +434,15 @@ impl Core {
                 }
             }
             Message::Order(..) => unreachable!("only the orderer orders"),
-            Message::Reserve(txn, claim) => {
+            Message::Reserve(txn, claim, line) => {
                 let claimant = match claim.watcher {
                     Some(client) => Claimant::Watcher(txn, client),
-                    None => Claimant::Txn(txn),
+                    None => Claimant::Txn(txn, line),
                 };
                 self.shard.claim(claim, claimant);
                 self.run_ready();
             }
             Message::Granted(txn, _, broken) => self.txn_granted(txn, broken),
-            Message::Work(txn, line) => self.txn_work(txn, &line),
             Message::Worked(txn, shard, reply, ns) => self.txn_worked(txn, shard, reply, ns),
             Message::Lend(txn, keys) => {
                 self.enter(txn, 0);
@@ -817,7 +816,11 @@ impl Core {
     pub(super) fn run_ready(&mut self) {
         while let Some((claim, claimant)) = self.shard.reservations.next_ready() {
             match claimant {
-                Claimant::Txn(txn) => self.grant(txn, claim, false),
+                Claimant::Txn(txn, None) => self.grant(txn, claim, false),
+                Claimant::Txn(txn, Some(line)) => {
+                    self.granted.insert(txn, claim);
+                    self.txn_work(txn, &line);
+                }
                 Claimant::Watcher(txn, client) => {
                     let broken = self.end_watch_here(client);
                     self.grant(txn, claim, broken);

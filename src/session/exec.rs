@@ -47,7 +47,7 @@ impl Core {
         };
         let databases = self.config.databases;
         let (exec, claims) = Exec::new(start, self.registry, &mut self.planner, databases);
-        let id = self.order(claims);
+        let id = self.order_granting(claims);
         self.execs.insert(id.number, exec);
         true
     }

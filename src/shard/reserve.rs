@@ -33,8 +33,8 @@ pub struct ClaimId(u32);
 
 /// Who claims.
 pub enum Claimant {
-    /// A transaction over several shards.
-    Txn(TxnId),
+    /// A transaction over several shards, with what it runs here as soon as it holds its keys.
+    Txn(TxnId, Option<Box<OwnedLine>>),
     /// A line of this shard alone, from the given core.
     Line(usize, Box<OwnedLine>),
     /// The lines of an EXEC of this shard alone, from the given core.
@@ -146,7 +146,7 @@ impl Reservations {
             }
         }
         let slot = match &claimant {
-            Claimant::Txn(txn) | Claimant::Watcher(txn, _) => {
+            Claimant::Txn(txn, _) | Claimant::Watcher(txn, _) => {
                 lane.open(claim.write.then_some(*txn))
             }
             Claimant::Line(..) | Claimant::Exec(..) | Claimant::Offer(..) => lane.open(None),
@@ -315,7 +315,7 @@ mod tests {
     use super::*;
 
     fn txn(number: u64) -> Claimant {
-        Claimant::Txn(TxnId { core: 0, number })
+        Claimant::Txn(TxnId { core: 0, number }, None)
     }
 
     fn claim(keys: &[u64], write: bool) -> Claim {
@@ -338,7 +338,7 @@ mod tests {
         reservations
             .next_ready()
             .map(|(id, claimant)| match claimant {
-                Claimant::Txn(txn) => (id, txn.number),
+                Claimant::Txn(txn, _) => (id, txn.number),
                 _ => unreachable!(),
             })
     }

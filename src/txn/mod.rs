@@ -4,16 +4,20 @@
 //!  session's core            orderer              shard A            shard B
 //!       │ ── Order ────────────▶ │ ── Reserve ──────▶ │                  │
 //!       │                        │ ── Reserve ─────────────────────────▶ │
-//!       │ ◀──────────────────────────────── Granted ─ │                  │
-//!       │ ◀─────────────────────────────────────────────────── Granted ─ │
-//!       │ ── Work, or Lend … Return ────────────────▶ │ (answers, releases)
-//!       │ ── Work, or Lend … Return ───────────────────────────────────▶ │
+//!       │ ◀──────────────── Worked, or Granted … Lent ─ │                  │
+//!       │ ◀─────────────────────────────────── Worked, or Granted … Lent ─ │
+//!       │ ── Release, or Return ─────────────────────▶ │                  │
+//!       │ ── Release, or Return ────────────────────────────────────────▶ │
 //! ```
+//!
+//! The parts of a split line travel with the reservations, and run as soon as they are granted; entries are lent when all
+//! have granted.
 //!
 //! All is plain data and functions: who sends the messages is the session's core.
 //!
 //! Invariants:
-//! - Work starts only when every shard has granted: nobody can see one shard after the line and another before it.
+//! - Nothing that a transaction has touched is released before all of it is done: nobody can see one shard after the line and
+//!   another before it.
 //! - Every shard sees all transactions in the orderer's order, so two of them never wait for each other.
 //! - Once ordered, a transaction runs to its end, whether its client is still there or not: nothing stays reserved.
 
@@ -137,14 +141,23 @@ impl Txn {
     pub fn start(&mut self, id: TxnId) -> Vec<(usize, Message)> {
         self.missing = self.parts.len();
         let messages = self.parts.iter().map(|part| {
-            let message = if lends(self.spread) {
-                Message::Lend(id, part.keys.iter().map(|key| self.lent_key(key)).collect())
-            } else {
-                Message::Work(id, Box::new(self.part_line(part)))
-            };
-            (part.shard as usize, message)
+            let keys = part.keys.iter().map(|key| self.lent_key(key));
+            (part.shard as usize, Message::Lend(id, keys.collect()))
         });
         messages.collect()
+    }
+
+    /// What each shard of the plan runs as soon as it has granted, in the order of the claims; nothing for a line whose
+    /// entries are lent.
+    pub fn lines(&self) -> Vec<Option<Box<OwnedLine>>> {
+        let line = |part| (!lends(self.spread)).then(|| Box::new(self.part_line(part)));
+        self.parts.iter().map(line).collect()
+    }
+
+    /// The messages that release what a line has reserved whose parts ran as soon as they could.
+    pub fn release(&self, id: TxnId) -> impl Iterator<Item = (usize, Message)> + '_ {
+        let parts = self.parts.iter();
+        parts.map(move |part| (part.shard as usize, Message::Release(id)))
     }
 
     /// A shard answered with the reply of its part. When it was the last, the merged reply.
