@@ -274,19 +274,27 @@ fn memory(report: &Report<'_, '_>, out: &mut String) {
 }
 
 fn persistence(report: &Report<'_, '_>, out: &mut String) {
+    let saving = &report.status.saving;
+    let changes = report.facts.stats.totals.changes;
     lines!(out,
-        "loading": 0,
+        "loading": u8::from(saving.loading.is_some()),
         "async_loading": 0,
-        "rdb_changes_since_last_save": report.facts.stats.totals.changes,
-        "rdb_bgsave_in_progress": 0,
-        "rdb_last_save_time": report.core.node.started_us / 1_000_000,
-        "rdb_last_bgsave_status": "ok",
-        "rdb_last_bgsave_time_sec": -1,
-        "rdb_current_bgsave_time_sec": -1,
-        "rdb_saves": 0,
+        "current_cow_peak": 0,
+        "current_cow_size": 0,
+        "current_cow_size_age": 0,
+        "current_fork_perc": "0.00",
+        "current_save_keys_processed": 0,
+        "current_save_keys_total": 0,
+        "rdb_changes_since_last_save": changes.saturating_sub(saving.saved_changes),
+        "rdb_bgsave_in_progress": u8::from(saving.saving),
+        "rdb_last_save_time": saving.last_save_s,
+        "rdb_last_bgsave_status": if saving.last_ok { "ok" } else { "err" },
+        "rdb_last_bgsave_time_sec": saving.last_seconds,
+        "rdb_current_bgsave_time_sec": saving.current_seconds,
+        "rdb_saves": saving.saves,
         "rdb_last_cow_size": 0,
-        "rdb_last_load_keys_expired": 0,
-        "rdb_last_load_keys_loaded": 0,
+        "rdb_last_load_keys_expired": saving.last_load.expired,
+        "rdb_last_load_keys_loaded": saving.last_load.keys,
         "aof_enabled": 0,
         "aof_rewrite_in_progress": 0,
         "aof_rewrite_scheduled": 0,
@@ -297,6 +305,22 @@ fn persistence(report: &Report<'_, '_>, out: &mut String) {
         "aof_last_write_status": "ok",
         "aof_last_cow_size": 0,
     );
+    if let Some(load) = &saving.loading {
+        let percent = load.read_bytes as f64 * 100.0 / load.total_bytes.max(1) as f64;
+        let left = load.total_bytes.saturating_sub(load.read_bytes);
+        let eta = match load.read_bytes {
+            0 => 1,
+            read => (u128::from(load.seconds) * u128::from(left) / u128::from(read)) as u64,
+        };
+        lines!(out,
+            "loading_start_time": load.begun_s,
+            "loading_total_bytes": load.total_bytes,
+            "loading_rdb_used_mem": 0,
+            "loading_loaded_bytes": load.read_bytes,
+            "loading_loaded_perc": format_args!("{percent:.2}"),
+            "loading_eta_seconds": eta,
+        );
+    }
 }
 
 fn stats(report: &Report<'_, '_>, out: &mut String) {

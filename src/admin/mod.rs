@@ -22,8 +22,8 @@ use std::sync::OnceLock;
 
 use crate::command::{
     Command, Registry, bitmap, client_command, connection, database, dump, expire, generic, geo,
-    hash, hyperloglog, list, object, pubsub, replication, scan, set, sort, sorted_set, stream,
-    string, transaction,
+    hash, hyperloglog, list, object, pubsub, replication, saving, scan, set, sort, sorted_set,
+    stream, string, transaction,
 };
 
 /// The tables of all families: the one place that knows which there are.
@@ -48,6 +48,7 @@ pub const TABLES: &[&[Command]] = &[
     object::TABLE,
     pubsub::TABLE,
     replication::TABLE,
+    saving::TABLE,
     scan::TABLE,
     server::TABLE,
     set::TABLE,

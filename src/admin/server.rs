@@ -3,6 +3,7 @@
 use super::lolwut;
 use crate::base::number::parse_i64;
 use crate::command::connection::REDIS_VERSION;
+use crate::command::replicating::{Answer, Question, SaveHow};
 use crate::command::{
     ClientCx, ClientHandler, Close, Command, Fault, Flow, Group, Run, Where, flag,
 };
@@ -67,7 +68,7 @@ fn time(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
 /// Answers only with an error: a node that stops closes its clients instead.
 fn shutdown(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     let line = cx.line;
-    let (mut save, mut nosave, mut abort) = (false, false, false);
+    let (mut save, mut nosave, mut abort, mut force) = (false, false, false, false);
     for index in 1..line.len() {
         if line.is(index, "NOSAVE") && !save {
             nosave = true;
@@ -75,7 +76,9 @@ fn shutdown(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
             save = true;
         } else if line.is(index, "ABORT") && line.len() == 2 {
             abort = true;
-        } else if !line.is(index, "NOW") && !line.is(index, "FORCE") {
+        } else if line.is(index, "FORCE") {
+            force = true;
+        } else if !line.is(index, "NOW") {
             return Err(Fault::Syntax);
         }
     }
@@ -83,9 +86,24 @@ fn shutdown(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
         // A stop that has begun does not wait for anything that it could be called back from.
         return Err(Fault::text("ERR No shutdown in progress."));
     }
+    let standing = &cx.core.switches.standing;
+    let saves = save || !nosave && !cx.core.config.save.is_empty();
+    if !saves || standing.loading {
+        return Ok(stop(cx));
+    }
+    let question = Question::Save(SaveHow::AndHold);
+    Ok(Flow::ask(question, move |answer, cx| match answer {
+        Answer::Refused(_) if !force => {
+            Err(Fault::text("ERR Errors trying to SHUTDOWN. Check logs."))
+        }
+        _ => Ok(stop(cx)),
+    }))
+}
+
+fn stop(cx: &mut ClientCx<'_, '_>) -> Flow {
     cx.core.os.shutdown();
     cx.client.close(Close::AfterReply);
-    Ok(Flow::Done)
+    Flow::Done
 }
 
 fn lolwut(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {

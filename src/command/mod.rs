@@ -41,6 +41,7 @@ pub mod pubsub;
 mod registry;
 pub mod replicating;
 pub mod replication;
+pub mod saving;
 pub mod scan;
 pub mod set;
 pub mod sort;

@@ -34,15 +34,21 @@ pub enum Question {
     },
     /// FAILOVER ABORT.
     AbortFailover,
-    /// SAVE, BGSAVE.
-    Save {
-        /// Answer when it is done (SAVE), or when it has begun.
-        wait: bool,
-        /// BGSAVE SCHEDULE: another save under way is no reason to refuse.
-        schedule: bool,
-    },
+    /// SAVE, BGSAVE, SHUTDOWN.
+    Save(SaveHow),
     /// The id of the write log shall be this (DEBUG CHANGE-REPL-ID).
     ChangeId([u8; 40]),
+}
+
+/// How the data is to be saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaveHow {
+    /// The answer comes at once.
+    Background,
+    /// The answer comes when it is done.
+    Wait,
+    /// The answer comes when it is done, and nothing changes any more: the node ends. After a failure it goes on.
+    AndHold,
 }
 
 /// What the replication shard answers.
@@ -182,11 +188,15 @@ pub struct SyncStatus {
 /// Saves to disk, and loading.
 #[derive(Clone, Debug, Default)]
 pub struct SavingStatus {
-    /// Data is being loaded.
-    pub loading: bool,
+    /// The load under way.
+    pub loading: Option<LoadStatus>,
+    /// What the last load brought.
+    pub last_load: LoadCounts,
     /// A save is under way.
     pub saving: bool,
-    /// Changes since the last save: counted by the shards.
+    /// The sum of the shards' changes at the last save.
+    pub saved_changes: u64,
+    /// When the last save ended, seconds since 1970; the start before the first.
     pub last_save_s: i64,
     /// The last save that ran in the background succeeded.
     pub last_ok: bool,
@@ -196,6 +206,30 @@ pub struct SavingStatus {
     pub current_seconds: i64,
     /// Saves since the start.
     pub saves: u64,
+}
+
+/// Data that is being loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadStatus {
+    /// When it began, seconds since 1970.
+    pub begun_s: i64,
+    /// Seconds since then.
+    pub seconds: u64,
+    /// Bytes of the data; 0 when that is not known.
+    pub total_bytes: u64,
+    /// Bytes read so far.
+    pub read_bytes: u64,
+    /// Keys so far.
+    pub counts: LoadCounts,
+}
+
+/// What shards have taken of data that is loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadCounts {
+    /// Keys that are there now.
+    pub keys: u64,
+    /// Keys that had expired, and were dropped.
+    pub expired: u64,
 }
 
 /// A connection that asks to follow: what it has said of itself (REPLCONF).

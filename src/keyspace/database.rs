@@ -11,6 +11,8 @@ use super::snapshot::Unpassed;
 pub(super) struct Database {
     pub(super) table: Table,
     pub(super) totals: Totals,
+    /// Some hash has, or had, fields that expire.
+    pub(super) timed_fields: bool,
     /// The version of what is written now.
     pub(super) version: bool,
     /// The snapshot that has not passed all entries.
@@ -64,6 +66,7 @@ impl Database {
     pub(super) fn insert(&mut self, hasher: &KeyHasher, hash: u64, mut entry: Entry) -> Place {
         entry.set_version(self.version);
         self.totals.add(&entry);
+        self.timed_fields |= entry.has_timed_fields();
         self.table.insert(hash, entry, |key| hasher.hash(key))
     }
 
@@ -85,6 +88,7 @@ impl Database {
         self.totals.add(entry);
         let deadline = entry.deadline();
         if let Some(at) = deadline {
+            self.timed_fields |= entry.has_timed_fields();
             self.table.note_expiry(place, at);
         }
         result
@@ -100,6 +104,7 @@ impl Database {
         self.totals.entry_bytes = self.totals.entry_bytes - before + entry.outside_bytes();
         let deadline = entry.deadline();
         if let Some(at) = deadline {
+            self.timed_fields |= entry.has_timed_fields();
             self.table.note_expiry(place, at);
         }
         result

@@ -88,6 +88,14 @@ impl Keyspace {
         }
     }
 
+    /// Some hash may have fields that expire.
+    pub fn has_timed_fields(&self) -> bool {
+        self.databases
+            .iter()
+            .flatten()
+            .any(|database| database.timed_fields)
+    }
+
     /// A snapshot is under way.
     pub fn in_snapshot(&self) -> bool {
         self.snapshot.active

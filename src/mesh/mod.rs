@@ -182,7 +182,9 @@ pub enum Message {
     /// From the replication shard: run nothing until [`Message::CutDone`], and say when.
     Cut,
     /// To the replication shard: nothing runs on the sender's shard, and all that it logged has been sent.
-    AtCut,
+    AtCut(CutFacts),
+    /// To the replication shard: how many changes the sender's shard has counted.
+    Changes(u64),
     /// From the replication shard, when all shards are at the cut: do this, and go on.
     CutDone(CutWork),
     /// To the replication shard: the next entries of the sender's snapshot as RDB bytes; whether they are the last.
@@ -214,6 +216,25 @@ pub struct CutWork {
     pub log: Option<bool>,
     /// Begin a snapshot, and send it.
     pub snapshot: Option<SnapshotSpec>,
+    /// Go on only when another [`Message::CutDone`] comes: the node is about to end.
+    pub hold: bool,
+}
+
+/// What a shard says of itself at a cut; added up, of all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CutFacts {
+    /// Changes that it has counted.
+    pub changes: u64,
+    /// It may have hashes with fields that expire.
+    pub timed_fields: bool,
+}
+
+impl CutFacts {
+    /// Adds what another shard says.
+    pub fn add(&mut self, other: CutFacts) {
+        self.changes += other.changes;
+        self.timed_fields |= other.timed_fields;
+    }
 }
 
 /// How shards write a snapshot.
@@ -292,7 +313,8 @@ impl std::fmt::Debug for Message {
             Message::Standing(standing) => write!(f, "{standing:?}"),
             Message::Log(chunk) => write!(f, "Log({} bytes)", chunk.bytes_len()),
             Message::Cut => write!(f, "Cut"),
-            Message::AtCut => write!(f, "AtCut"),
+            Message::AtCut(facts) => write!(f, "AtCut({facts:?})"),
+            Message::Changes(changes) => write!(f, "Changes({changes})"),
             Message::CutDone(work) => write!(f, "CutDone({work:?})"),
             Message::Snapshot(bytes, last) => write!(f, "Snapshot({} bytes, {last})", bytes.len()),
             Message::SnapshotTaken(bytes) => write!(f, "SnapshotTaken({bytes})"),

@@ -6,7 +6,7 @@ use super::follower::{Follower, Said, State};
 use super::rounds::{Round, facts, version_for};
 use super::{Purpose, Replication, SECOND_NS};
 use crate::command::connection::REDIS_VERSION;
-use crate::command::replicating::{Backlog, FollowRequest, SavingStatus, Status};
+use crate::command::replicating::{Backlog, FollowRequest, Status};
 use crate::mesh::{CutWork, Message, SnapshotSpec};
 
 /// The line that followers get regularly, so that they know the link is alive.
@@ -65,7 +65,7 @@ impl Replication {
             && self
                 .cuts
                 .iter()
-                .all(|(purpose, _)| *purpose == Purpose::Round)
+                .all(|(purpose, _)| *purpose != Purpose::Silence)
             && (self.stream.first() + 1..=self.stream.end() + 1).contains(&offset)
     }
 
@@ -144,6 +144,7 @@ impl Replication {
         let work = CutWork {
             log: Some(true),
             snapshot: Some(spec),
+            ..CutWork::default()
         };
         self.cut(Purpose::Round, work);
     }
@@ -205,6 +206,7 @@ impl Replication {
                 State::Syncing(at) => Some(at),
                 _ => None,
             })
+            .chain(self.saving.taken())
             .min();
         // Nobody takes part any more: the walk is let through to its end.
         let taken = slowest.unwrap_or(round.bytes.end());
@@ -229,6 +231,7 @@ impl Replication {
         }
         self.keep_waiting_alive();
         self.close_slow_followers();
+        self.look_at_save_points();
         self.trim();
         let ttl_ns = self.config.repl_backlog_ttl.saturating_mul(SECOND_NS);
         if self.backlog
@@ -364,7 +367,7 @@ impl Replication {
             link: None,
             failover_state: "no-failover",
             syncs: self.syncs,
-            saving: SavingStatus::default(),
+            saving: self.saving_status(),
         }
     }
 }

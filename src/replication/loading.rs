@@ -11,6 +11,8 @@
 //! - It is done when the end was read and every shard has taken its entries.
 
 use super::Replication;
+pub use crate::command::replicating::LoadCounts as Counts;
+use crate::command::replicating::LoadStatus;
 use crate::config::Config;
 use crate::keyspace::{KeyHasher, shard_of};
 use crate::mesh::{LoadedEntry, Message, Outbox};
@@ -48,15 +50,6 @@ pub struct Origin {
     pub db: Option<u16>,
 }
 
-/// What shards have taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Keys that are there now.
-    pub keys: u64,
-    /// Keys that had expired, and were dropped.
-    pub expired: u64,
-}
-
 /// A load under way. Lives on the replication shard.
 pub struct Loading {
     reader: Reader,
@@ -67,6 +60,9 @@ pub struct Loading {
     on_their_way: usize,
     counts: Counts,
     origin: Origin,
+    /// Bytes of the data, when that is known.
+    total_bytes: u64,
+    begun_ms: i64,
 }
 
 impl Loading {
@@ -81,6 +77,8 @@ impl Loading {
             on_their_way: 0,
             counts: Counts::default(),
             origin: Origin::default(),
+            total_bytes: 0,
+            begun_ms: 0,
         }
     }
 
@@ -122,7 +120,10 @@ impl Loading {
         let text = || String::from_utf8_lossy(value).into_owned();
         match key {
             b"repl-id" if value.len() == 40 => self.origin.id = Some(text()),
-            b"repl-offset" => self.origin.offset = text().parse().ok(),
+            b"repl-offset" => {
+                let offset: Option<i64> = text().parse().ok();
+                self.origin.offset = offset.and_then(|offset| u64::try_from(offset).ok());
+            }
             b"repl-stream-db" => self.origin.db = text().parse().ok(),
             _ => {}
         }
@@ -186,9 +187,13 @@ impl Loading {
 }
 
 impl Replication {
-    /// Data is about to come: no command that looks at it runs until it is there.
-    pub fn begin_load(&mut self) {
-        self.loading = Some(Loading::new(self.shards, self.hasher, &self.config));
+    /// Data is about to come, so many bytes of it (0: not known): no command that looks at it runs until it is there.
+    pub fn begin_load(&mut self, total_bytes: u64) {
+        self.loading = Some(Loading {
+            total_bytes,
+            begun_ms: self.now.wall_ms(),
+            ..Loading::new(self.shards, self.hasher, &self.config)
+        });
         self.standing.loading = true;
         self.send_standing();
     }
@@ -212,9 +217,51 @@ impl Replication {
     /// Ends the load when every entry is in its place.
     pub fn end_load_if_done(&mut self) -> Option<Loading> {
         let loading = self.loading.take_if(|loading| loading.is_done())?;
+        self.last_load = loading.counts;
         self.standing.loading = false;
         self.send_standing();
         Some(loading)
+    }
+
+    /// A file was loaded at the start: followers of whoever wrote it may go on where they were, when nothing of it is
+    /// missing here.
+    pub fn loaded_from_file(&mut self, loading: &Loading) {
+        self.loaded_origin = loading.origin.clone();
+        if let Origin {
+            id: Some(id),
+            offset: Some(offset),
+            ..
+        } = &loading.origin
+            && loading.counts.expired == 0
+        {
+            self.stream.restart_at(*offset);
+            self.id2 = Some(id.clone());
+            self.second_offset = Some(offset + 1);
+            self.alone_since_ns = self.now.mono_ns;
+            self.log();
+        }
+    }
+
+    /// How far the load is, for the log.
+    pub fn load_progress(&self) -> String {
+        let status = self.load_status().unwrap_or_default();
+        format!(
+            "{} of {} bytes, {} keys",
+            status.read_bytes, status.total_bytes, status.counts.keys
+        )
+    }
+
+    /// The load under way, for INFO.
+    pub(super) fn load_status(&self) -> Option<LoadStatus> {
+        let loading = self.loading.as_ref()?;
+        let ms = self.now.wall_ms() - loading.begun_ms;
+        Some(LoadStatus {
+            begun_s: loading.begun_ms / 1000,
+            seconds: ms.max(0) as u64 / 1000,
+            total_bytes: loading.total_bytes,
+            read_bytes: loading.offset(),
+            counts: loading.counts,
+        })
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `follower` | one follower's connection |
 //! | `rounds` | full synchronisations |
 //! | `loading` | data from a file, or from a leader, to the shards |
+//! | `saving` | saves to disk: SAVE, BGSAVE, save points, the end |
 //! | `waiting` | WAIT |
 //!
 //! Invariants:
@@ -21,6 +22,7 @@ mod follower;
 mod leader;
 mod loading;
 mod rounds;
+mod saving;
 mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -33,9 +35,12 @@ use crate::config::Config;
 use crate::keyspace::KeyHasher;
 use crate::log::{Merge, Stream};
 use crate::mesh::{CutWork, Message, Outbox, Share};
+use crate::mesh::{CutFacts, CutWork, Message, Outbox};
 use follower::Follower;
 pub use loading::{Counts, LoadError, Loading, Origin};
 use rounds::Round;
+pub use saving::SaveStep;
+use saving::Saving;
 use waiting::Waiter;
 
 /// What a cut is for.
@@ -43,6 +48,8 @@ use waiting::Waiter;
 enum Purpose {
     /// A full synchronisation begins.
     Round,
+    /// A save begins.
+    Save,
     /// Nobody reads the log any more.
     Silence,
 }
@@ -89,6 +96,13 @@ pub struct Replication {
     hasher: KeyHasher,
     /// Data is being loaded.
     loading: Option<Loading>,
+    /// What the last load brought.
+    last_load: Counts,
+    /// Where the log of whoever wrote the file stood that was loaded at the start.
+    loaded_origin: Origin,
+    saving: Saving,
+    /// What the shards at the cut under way said.
+    cut_facts: CutFacts,
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -129,6 +143,10 @@ impl Replication {
             syncs: [0; 3],
             hasher,
             loading: None,
+            last_load: Counts::default(),
+            loaded_origin: Origin::default(),
+            saving: Saving::new(shards),
+            cut_facts: CutFacts::default(),
         }
     }
 
@@ -140,6 +158,12 @@ impl Replication {
     /// The parameters have changed.
     pub fn set_config(&mut self, config: Arc<Config>) {
         self.config = config;
+    }
+
+    /// Where the log of whoever wrote the file stood that was loaded at the start: a follower that was restarted asks its
+    /// leader to go on from there.
+    pub fn loaded_origin(&self) -> &Origin {
+        &self.loaded_origin
     }
 
     /// What is to be sent to the core `peer`.
@@ -160,7 +184,8 @@ impl Replication {
                 }
             }
             Message::Log(chunk) => self.merge.push(from, chunk, &mut self.stream),
-            Message::AtCut => self.at_cut(),
+            Message::AtCut(facts) => self.at_cut(facts),
+            Message::Changes(changes) => self.changes_told(from, changes),
             Message::Snapshot(bytes, last) => self.snapshot_came(from, &bytes, last),
             Message::Loaded(keys, expired) => {
                 if let Some(loading) = &mut self.loading {
@@ -176,6 +201,7 @@ impl Replication {
     pub fn turn(&mut self) -> u64 {
         let now_ns = self.now.mono_ns;
         self.begin_round_if_due();
+        self.begin_save_if_due();
         if now_ns >= self.next_second_ns {
             self.next_second_ns = now_ns + SECOND_NS / 10;
             self.housekeeping();
@@ -208,11 +234,11 @@ impl Replication {
                 (self.id2, self.second_offset) = (None, None);
                 Answer::Done("OK")
             }
+            Question::Save(how) => return self.asked_to_save(from, id, how),
             Question::Follow { .. }
             | Question::Lead
             | Question::Failover { .. }
-            | Question::AbortFailover
-            | Question::Save { .. } => Answer::Refused("ERR not now".into()),
+            | Question::AbortFailover => Answer::Refused("ERR not now".into()),
         };
         self.answer(from, id, answer);
     }
@@ -254,20 +280,24 @@ impl Replication {
     }
 
     /// A shard is at the cut. With the last of them all do their work, and go on.
-    fn at_cut(&mut self) {
+    fn at_cut(&mut self, facts: CutFacts) {
+        self.cut_facts.add(facts);
         self.missing -= 1;
         if self.missing > 0 {
             return;
         }
-        let Some((purpose, work)) = self.cuts.pop_front() else {
+        let facts = std::mem::take(&mut self.cut_facts);
+        let Some((purpose, mut work)) = self.cuts.pop_front() else {
             return;
         };
         debug_assert!(
             self.merge.is_drained(),
             "what was logged before a cut is merged"
         );
-        if purpose == Purpose::Round {
-            self.round_begins();
+        match purpose {
+            Purpose::Round => self.round_begins(),
+            Purpose::Save => self.save_begins(facts, &mut work),
+            Purpose::Silence => {}
         }
         for outbox in &mut self.outboxes {
             outbox.push(Message::CutDone(work.clone()));
@@ -289,6 +319,7 @@ impl Replication {
     fn tell_standing(&mut self) {
         let standing = Standing {
             good_followers: self.good_followers(),
+            save_failed: self.saving.failed() && !self.config.save.is_empty(),
             ..self.standing.clone()
         };
         if standing != self.standing {

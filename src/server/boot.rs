@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use super::log;
 use super::node::{NodeCore, Shared};
@@ -22,6 +22,8 @@ pub enum BootError {
     Start(#[from] StartError),
     #[error(transparent)]
     Bind(#[from] rt::BindError),
+    #[error("{0}")]
+    Load(String),
 }
 
 /// Descriptors that the server itself needs besides its clients'.
@@ -69,6 +71,7 @@ pub(super) fn start(invocation: &Invocation) -> Result<(), BootError> {
             config.maxclients
         );
     }
+    let data_file = data_file(&config)?;
     let pid_file = write_pid_file(&config)?;
     let [a, b, c, d, ..] = random_words();
     set_hash_seeds([a, b, c, d]);
@@ -86,6 +89,8 @@ pub(super) fn start(invocation: &Invocation) -> Result<(), BootError> {
         shards: plan.shards,
         connections: AtomicU64::new(0),
         clients_max: AtomicU64::new(clients_max),
+        load: data_file,
+        failure: OnceLock::new(),
     });
     for listener in &listeners {
         match (listener.local_addr(), listener.path()) {
@@ -98,9 +103,10 @@ pub(super) fn start(invocation: &Invocation) -> Result<(), BootError> {
         signals: true,
         ..Options::default()
     };
+    let of_cores = shared.clone();
     let result = rt::run(
         &plan.cores,
-        move |index| NodeCore::new(index, &shared),
+        move |index| NodeCore::new(index, &of_cores),
         listeners,
         &options,
     );
@@ -109,7 +115,30 @@ pub(super) fn start(invocation: &Invocation) -> Result<(), BootError> {
         let _ = std::fs::remove_file(path);
     }
     tracing::info!("shardine ends");
-    Ok(result?)
+    result?;
+    match shared.failure.get() {
+        Some(why) => Err(BootError::Load(why.clone())),
+        None => Ok(()),
+    }
+}
+
+/// The file that is loaded at the start, if there is one. A folder that is not there is refused: nothing could be saved.
+fn data_file(config: &Config) -> Result<Option<PathBuf>, BootError> {
+    let folder = Path::new(&config.dir);
+    if !folder.is_dir() {
+        return Err(BootError::Config(format!(
+            "dir: {} is no folder that can be reached",
+            folder.display()
+        )));
+    }
+    let path = folder.join(&config.dbfilename);
+    match path.try_exists() {
+        Ok(there) => Ok(there.then_some(path)),
+        Err(error) => Err(BootError::Config(format!(
+            "{} cannot be looked for: {error}",
+            path.display()
+        ))),
+    }
 }
 
 /// The parameters: defaults, then the file, then standard input, then the command line.

@@ -1,10 +1,12 @@
 //! The process: from the command line to running cores and back to an exit code.
 
 mod boot;
+mod disk;
 mod log;
 mod node;
 mod os;
 mod replication_core;
+mod saves;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -8,9 +8,10 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::os::{Requests, System};
 use super::replication_core::ReplicationCore;
@@ -33,6 +34,19 @@ pub(super) struct Shared {
     pub connections: AtomicU64,
     /// `maxclients`, or fewer when the limit of open files is lower.
     pub clients_max: AtomicU64,
+    /// The file that is loaded at the start.
+    pub load: Option<PathBuf>,
+    /// Why the node ends, when that is no good reason.
+    pub failure: OnceLock<String>,
+}
+
+impl Shared {
+    /// The node must end, with this sentence.
+    pub(super) fn fail(&self, why: String) {
+        tracing::error!("{why}");
+        // The first reason counts.
+        let _ = self.failure.set(why);
+    }
 }
 
 /// What cores send each other.
@@ -45,6 +59,8 @@ pub(super) enum Envelope {
     Follower(Socket, Box<FollowRequest>, Vec<u8>),
     /// To the replication shard: the parameters have changed.
     Config(Arc<Config>),
+    /// To the replication shard: save the data, then tell core 0 to finish; with `force` even if that fails.
+    SaveAndStop { force: bool },
     /// Stop reading, finish what is under way.
     Finish,
     /// The sender has finished.
@@ -111,6 +127,8 @@ pub(super) struct ShardCore {
     finished: bool,
     /// On core 0: cores that have finished.
     finished_cores: usize,
+    /// A signal came, and the data is being saved.
+    saving_to_stop: bool,
     next_core: usize,
     next_client: u64,
     /// What a full ring did not take.
@@ -125,7 +143,7 @@ impl ShardCore {
         let mut seed = [0; 8];
         rt::sys::fill_random(&mut seed);
         let os = System::new(requests.clone(), u64::from_le_bytes(seed));
-        let core = Core::new(CoreOptions {
+        let mut core = Core::new(CoreOptions {
             place: Place {
                 index,
                 count: shared.shards,
@@ -138,6 +156,9 @@ impl ShardCore {
             os: Box::new(os),
             ticks: rt::ticks_ns,
         });
+        if shared.load.is_some() {
+            core.expect_load();
+        }
         ShardCore {
             index,
             shared: shared.clone(),
@@ -148,6 +169,7 @@ impl ShardCore {
             stage: Stage::Running,
             finished: false,
             finished_cores: 0,
+            saving_to_stop: false,
             next_core: 0,
             next_client: 1,
             unsent: VecDeque::new(),
@@ -242,10 +264,26 @@ impl ShardCore {
             Envelope::Finish => self.finish(io),
             Envelope::Finished => self.finished_cores += 1,
             Envelope::End => self.stage = Stage::Ending,
-            Envelope::Follower(..) | Envelope::Config(_) => {
+            Envelope::Follower(..) | Envelope::Config(_) | Envelope::SaveAndStop { .. } => {
                 unreachable!("only the replication shard is told")
             }
         }
+    }
+
+    /// Somebody wants the node to end: it is saved before, when it would be otherwise. A second signal does not wait for that.
+    fn signalled(&mut self, io: &mut Io<Envelope>, signal: Signal) {
+        let options = match signal {
+            Signal::Terminate => self.config.shutdown_on_sigterm,
+            Signal::Interrupt => self.config.shutdown_on_sigint,
+        };
+        let saves = options.save || !options.nosave && !self.config.save.is_empty();
+        if !saves || self.core.is_loading() || std::mem::replace(&mut self.saving_to_stop, true) {
+            tracing::info!("{signal:?} received: the server stops");
+            return self.finish(io);
+        }
+        tracing::info!("{signal:?} received: the server saves the data and stops");
+        let force = options.force;
+        self.post(io, self.shared.shards, Envelope::SaveAndStop { force });
     }
 
     /// Begins the stop on this core.
@@ -548,9 +586,8 @@ impl rt::Core for NodeCore {
 
     fn signal(&mut self, io: &mut Io<Envelope>, signal: Signal) {
         if let NodeCore::Shard(core) = self {
-            tracing::info!("{signal:?} received: the server stops");
             core.begin(io);
-            core.finish(io);
+            core.signalled(io, signal);
         }
     }
 

@@ -4,6 +4,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use super::node::{Envelope, Shared, WRITE_PIECES, flush_outbox};
+use super::saves::Saves;
 use crate::command::Now;
 use crate::command::replicating::FollowRequest;
 use crate::replication::Replication;
@@ -12,10 +13,25 @@ use crate::rt::{self, ConnId, Io, Next, Socket, WriteResult};
 /// Bytes that one follower gets in one turn: the others, and the shards, want theirs too.
 const TURN_BYTES_MAX: usize = 1024 * 1024;
 
+/// The stop of the node as far as this core has to do with it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// It comes when the data is saved, or, with the flag, in any case.
+    Saving(bool),
+    /// Core 0 is to be told.
+    Tell,
+    /// It has been told.
+    Told,
+}
+
 /// The replication shard.
 pub(super) struct ReplicationCore {
     shards: usize,
+    shared: Arc<Shared>,
     replication: Replication,
+    saves: Saves,
+    /// The node ends when it is saved; whether in any case.
+    stop: Option<Stop>,
     /// The connection of each follower, by its handle.
     followers: Vec<(u64, ConnId)>,
     next_handle: u64,
@@ -29,6 +45,9 @@ impl ReplicationCore {
         rt::sys::fill_random(&mut seed);
         ReplicationCore {
             shards: shared.shards,
+            shared: shared.clone(),
+            saves: Saves::new(shared),
+            stop: None,
             replication: Replication::new(
                 shared.shards,
                 shared.config.clone(),
@@ -62,7 +81,16 @@ impl ReplicationCore {
             Envelope::Follower(socket, request, input) => {
                 self.adopt(io, socket, *request, &input);
             }
-            Envelope::Config(config) => self.replication.set_config(config),
+            Envelope::Config(config) => {
+                self.replication.set_config(config.clone());
+                self.saves.set_config(config);
+            }
+            Envelope::SaveAndStop { force } => {
+                if self.stop.is_none() {
+                    self.stop = Some(Stop::Saving(force));
+                    self.replication.save_for_the_end();
+                }
+            }
             Envelope::End => self.ending = true,
             Envelope::Connection(..) | Envelope::Finish | Envelope::Finished => {
                 unreachable!("clients stay on data cores")
@@ -136,9 +164,40 @@ impl ReplicationCore {
         !self.replication.wants_close(handle)
     }
 
+    /// Goes on with saves, and with the load at the start. Returns when it must be called again.
+    fn turn_files(&mut self, io: &mut Io<Envelope>) -> u64 {
+        let now_ns = io.now().monotonic_ns;
+        let mut due_ns = u64::MAX;
+        if self.stop.is_none_or(|stop| matches!(stop, Stop::Saving(_))) {
+            match self.saves.turn(&mut self.replication, now_ns) {
+                Ok(at_ns) => due_ns = at_ns,
+                Err(why) => {
+                    self.shared.fail(why);
+                    self.stop = Some(Stop::Tell);
+                }
+            }
+        }
+        if let Some(Stop::Saving(force)) = self.stop
+            && let Some(saved) = self.replication.saved_for_the_end()
+        {
+            if !saved && !force {
+                tracing::error!("Error trying to save the DB, can't exit.");
+            }
+            self.stop = (saved || force).then_some(Stop::Tell);
+        }
+        if self.stop == Some(Stop::Tell) {
+            match io.push(0, Envelope::Finish) {
+                Ok(()) => self.stop = Some(Stop::Told),
+                Err(_) => due_ns = now_ns,
+            }
+        }
+        due_ns
+    }
+
     pub(super) fn turn(&mut self, io: &mut Io<Envelope>) -> Next {
         self.begin(io);
         let due_ns = self.replication.turn();
+        let due_ns = due_ns.min(self.turn_files(io));
         for (handle, conn) in self.followers.clone() {
             if !self.flush(io, handle, conn) {
                 io.close(conn);

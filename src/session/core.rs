@@ -110,6 +110,10 @@ pub struct Core {
     pub(super) snapshot: super::snapshot::Sending,
     /// The claim of the cut that holds the shard.
     cut: Option<ClaimId>,
+    /// The cut stays until the node ends.
+    held: bool,
+    /// Changes that the replication shard knows of.
+    pub(super) told_changes: u64,
     /// Reservations of this shard that were granted to transactions.
     pub(super) granted: HashMap<TxnId, ClaimId>,
     pub(super) visits: HashMap<u64, PendingVisit>,
@@ -185,6 +189,8 @@ impl Core {
             next_txn: 0,
             snapshot: super::snapshot::Sending::default(),
             cut: None,
+            held: false,
+            told_changes: 0,
             granted: HashMap::new(),
             visits: HashMap::new(),
             next_visit: 0,
@@ -322,6 +328,15 @@ impl Core {
 
     /// Nothing is under way but lines that wait for keys: no lines, transactions or visits of this core, and nothing to send.
     pub fn is_quiet(&mut self) -> bool {
+        if self.held {
+            // Whoever waits for the shard is not answered any more.
+            return self.own.is_empty()
+                && self.outboxes.iter().all(Outbox::is_empty)
+                && self
+                    .sessions
+                    .iter_mut()
+                    .all(|session| session.out.is_empty());
+        }
         self.txns.is_empty()
             && self.execs.is_empty()
             && self.visits.is_empty()
@@ -525,7 +540,8 @@ impl Core {
             Message::Standing(standing) => self.set_standing(standing),
             Message::Load(batch) => self.load(batch),
             Message::Log(_)
-            | Message::AtCut
+            | Message::AtCut(_)
+            | Message::Changes(_)
             | Message::Snapshot(..)
             | Message::Ask(..)
             | Message::Loaded(..) => {
@@ -837,7 +853,7 @@ impl Core {
                 Claimant::Cut => {
                     self.cut = Some(claim);
                     self.send_log();
-                    self.send(self.orderer, Message::AtCut);
+                    self.send(self.orderer, Message::AtCut(self.cut_facts()));
                 }
                 Claimant::Offer(db, key, only) => self.start_round(claim, db, key, only),
                 Claimant::Line(from, line) => {
@@ -899,6 +915,10 @@ impl Core {
         if let Some(spec) = work.snapshot {
             self.begin_snapshot(spec);
         }
+        self.held = work.hold;
+        if self.held {
+            return;
+        }
         let claim = self.cut.take().expect("a cut is done once");
         self.shard.release(claim);
         self.run_ready();
@@ -954,6 +974,7 @@ impl Core {
         let memory = self.shard.keyspace.memory() as u64;
         self.stats.tick(self.now.mono_ns, memory);
         self.trim(memory);
+        self.tell_changes();
         self.sweep_sessions();
     }
 

@@ -1,10 +1,26 @@
 //! The shard's side of loading: it takes the entries that are dealt to it.
 
 use super::Core;
+use crate::command::replicating::Standing;
 use crate::keyspace::ExpiryPolicy;
 use crate::mesh::{LoadedEntry, Message};
 
 impl Core {
+    /// Data will be loaded before anything else happens: no command that looks at it runs until the replication shard
+    /// says that it is there.
+    pub fn expect_load(&mut self) {
+        let standing = Standing {
+            loading: true,
+            ..self.switches.standing.clone()
+        };
+        self.set_standing(standing);
+    }
+
+    /// Data is being loaded.
+    pub fn is_loading(&self) -> bool {
+        self.switches.standing.loading
+    }
+
     /// Takes a batch of entries, and says so. A leader drops those that have expired; a follower keeps them until its
     /// leader says that they are gone.
     pub(super) fn load(&mut self, batch: Vec<LoadedEntry>) {

@@ -4,7 +4,7 @@
 
 use super::Core;
 use crate::keyspace::{Entry, SnapshotEncoder, Usage};
-use crate::mesh::{Message, SnapshotSpec};
+use crate::mesh::{CutFacts, Message, SnapshotSpec};
 use crate::rdb::Encoder;
 
 /// Bytes of one slice: some 100 µs of work.
@@ -31,9 +31,27 @@ impl SnapshotEncoder for Encoder {
 }
 
 impl Core {
+    /// What the replication shard must know of this shard at a cut.
+    pub(super) fn cut_facts(&self) -> CutFacts {
+        CutFacts {
+            changes: self.stats.totals.changes,
+            timed_fields: self.shard.keyspace.has_timed_fields(),
+        }
+    }
+
+    /// Tells the replication shard how much was changed, for save points.
+    pub(super) fn tell_changes(&mut self) {
+        let changes = self.stats.totals.changes;
+        if changes != self.told_changes {
+            self.told_changes = changes;
+            self.send(self.orderer, Message::Changes(changes));
+        }
+    }
+
     /// Begins a snapshot: at a cut.
     pub(super) fn begin_snapshot(&mut self, spec: SnapshotSpec) {
-        let encoder = || Box::new(Encoder::new(spec.version, spec.compress)) as _;
+        let now_ms = self.now.wall_ms();
+        let encoder = || Box::new(Encoder::new(spec.version, spec.compress).at(now_ms)) as _;
         self.shard.keyspace.begin_snapshot(encoder);
         self.snapshot = Sending {
             active: true,

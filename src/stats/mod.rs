@@ -291,9 +291,12 @@ impl CoreStats {
         }
     }
 
-    /// CONFIG RESETSTAT: all counters to zero; the slow log, the latency monitor and the memory peak stay.
+    /// CONFIG RESETSTAT: all counters to zero; the changes, by which saves are due, the slow log, the latency monitor and the memory peak stay.
     pub fn reset(&mut self) {
-        self.totals = Totals::default();
+        self.totals = Totals {
+            changes: self.totals.changes,
+            ..Totals::default()
+        };
         self.commands.fill(CommandStats::default());
         self.errors.clear();
         self.rates = Rates::default();

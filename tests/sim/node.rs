@@ -24,7 +24,7 @@ use shardine::command::{Close, Node as Facts, Now, Os, Place};
 use shardine::config::Config;
 use shardine::keyspace::{KeyHasher, shard_of};
 use shardine::mesh::Message;
-use shardine::replication::Replication;
+use shardine::replication::{Replication, SaveStep};
 use shardine::session::{Core, CoreOptions, Peer, SessionId};
 
 /// The wall clock when a node starts, milliseconds since 1970.
@@ -152,6 +152,12 @@ pub struct Node {
     shards: usize,
     cores: Vec<Core>,
     pub replication: Replication,
+    /// The file that is being saved, and the one that was saved last.
+    writing: Vec<u8>,
+    pub file: Option<Vec<u8>>,
+    /// The disk is full.
+    pub disk_fails: bool,
+    saves_enabled: bool,
     /// The queue from core `a` to core `b` at `a * (shards + 1) + b`.
     links: Vec<VecDeque<Message>>,
     link_messages_max: usize,
@@ -228,6 +234,10 @@ impl Node {
             shards,
             cores,
             replication: Replication::new(shards, config.clone(), "7".repeat(40), hasher, seed),
+            writing: Vec::new(),
+            file: None,
+            disk_fails: false,
+            saves_enabled: false,
             links: (0..(shards + 1) * (shards + 1))
                 .map(|_| VecDeque::new())
                 .collect(),
@@ -426,6 +436,9 @@ impl Node {
         let now = self.now();
         if index == self.shards {
             self.replication.begin_turn(now);
+            if !std::mem::replace(&mut self.saves_enabled, true) {
+                self.replication.enable_saves();
+            }
         }
         if index < self.shards {
             self.cores[index].begin_turn(now);
@@ -448,9 +461,31 @@ impl Node {
             self.flush_sessions(index);
         } else {
             self.replication.turn();
+            self.write_file();
         }
         for &peer in &peers {
             self.flush_link(index, peer);
+        }
+    }
+
+    /// The disk: it takes what is saved at once.
+    fn write_file(&mut self) {
+        loop {
+            match self.replication.save_step() {
+                SaveStep::Nothing => return,
+                SaveStep::Begin => self.writing.clear(),
+                SaveStep::Block(_) if self.disk_fails => {
+                    self.replication.save_ended(Err("the disk is full".into()));
+                }
+                SaveStep::Block(block) => self.writing.extend(block),
+                SaveStep::End => {
+                    self.file = Some(std::mem::take(&mut self.writing));
+                    self.replication.save_ended(Ok(()));
+                }
+            }
+            // It may let the shards' walks go on, or end the round.
+            self.replication.take_round();
+            self.due[self.shards] = true;
         }
     }
 

@@ -257,6 +257,15 @@ impl Entry {
         }
     }
 
+    /// It is a hash with a field that expires.
+    #[inline]
+    pub fn has_timed_fields(&self) -> bool {
+        self.kind() == Kind::Hash
+            && self
+                .collection::<Hash>()
+                .is_ok_and(|hash| hash.deadline().is_some())
+    }
+
     /// Sets or removes the expiry.
     pub fn set_expiry(&mut self, expiry: Option<i64>) {
         let old = self.shape();
