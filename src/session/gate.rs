@@ -173,7 +173,10 @@ impl Core {
         }
         if writes && standing.save_failed && config.stop_writes_on_bgsave_error {
             return Some(
-                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands                  that may modify the data set are disabled, because this instance is configured to report errors during writes                  if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about                  the RDB error.",
+                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+                 Commands that may modify the data set are disabled, because this instance is configured to report \
+                 errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the \
+                 Redis logs for details about the RDB error.",
             );
         }
         if let Role::Follower { up } = standing.role {

@@ -282,6 +282,11 @@ impl Server {
         text(&self.dir.path().join("log"))
     }
 
+    /// The directory that it works in.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// A new connection.
     #[track_caller]
     pub fn wire(&self) -> Wire {

@@ -13,6 +13,7 @@ mod peers;
 mod protocol;
 mod pubsub;
 mod rdb;
+mod saving;
 mod starting;
 mod tools;
 mod tracking;

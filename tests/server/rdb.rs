@@ -96,11 +96,11 @@ fn elements(count: i64) -> Vec<String> {
 }
 
 /// Shows consumer groups, which no digest covers.
-const GROUPS: &str = "XINFO STREAM stream FULL COUNT 0";
+pub(super) const GROUPS: &str = "XINFO STREAM stream FULL COUNT 0";
 
 /// Sends all lines; none may fail.
 #[track_caller]
-fn fill(wire: &mut Wire) {
+pub(super) fn fill(wire: &mut Wire) {
     for line in data() {
         let reply = wire.call(&line);
         assert!(!reply.is_error(), "{line:?}: {reply:?}");
@@ -202,7 +202,7 @@ fn write(keys: &[(usize, OwnedEntry, Usage)], version: Version, compress: bool) 
 }
 
 /// What `redis-check-rdb` says of a file.
-fn check(path: &Path) -> Option<String> {
+pub(super) fn check(path: &Path) -> Option<String> {
     let program = peers::require("redis-check-rdb")?;
     let output = Command::new(program)
         .arg(path)
