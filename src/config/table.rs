@@ -427,9 +427,9 @@ parameters! {
         /// Service manager that watches the process.
         supervised: Supervised = Supervised::No, Plain, [], IMMUTABLE, Accepted("the server needs no supervision protocol; use a service of type simple");
         /// What SIGINT does, as options of SHUTDOWN.
-        shutdown_on_sigint: ShutdownOptions = ShutdownOptions::default(), Plain, [], MUTABLE, PERSISTENCE;
+        shutdown_on_sigint: ShutdownOptions = ShutdownOptions::default(), Plain, [], MUTABLE, Works;
         /// What SIGTERM does, as options of SHUTDOWN.
-        shutdown_on_sigterm: ShutdownOptions = ShutdownOptions::default(), Plain, [], MUTABLE, PERSISTENCE;
+        shutdown_on_sigterm: ShutdownOptions = ShutdownOptions::default(), Plain, [], MUTABLE, Works;
         /// Seconds that a shutdown waits for followers.
         shutdown_timeout: u64 = 10, COUNT, [], MUTABLE, REPLICATION;
         /// Send the log to syslog.
@@ -529,19 +529,19 @@ parameters! {
     }
     "Snapshots" {
         /// When to save the data.
-        save: Vec<SavePoint> = [(3600, 1), (300, 100), (60, 10000)].map(|(seconds, changes)| SavePoint { seconds, changes }).to_vec(), Plain, [], MUTABLE, PERSISTENCE;
+        save: Vec<SavePoint> = [(3600, 1), (300, 100), (60, 10000)].map(|(seconds, changes)| SavePoint { seconds, changes }).to_vec(), Plain, [], MUTABLE, Works;
         /// Name of the snapshot's file.
-        dbfilename: String = text("dump.rdb"), Checked(dbfilename), [], PROTECTED, PERSISTENCE;
+        dbfilename: String = text("dump.rdb"), Checked(dbfilename), [], PROTECTED, Works;
         /// Compress texts in snapshots.
-        rdbcompression: bool = true, Plain, [], MUTABLE, PERSISTENCE;
+        rdbcompression: bool = true, Plain, [], MUTABLE, Works;
         /// Put a checksum at the end of snapshots.
-        rdbchecksum: bool = true, Plain, [], IMMUTABLE, PERSISTENCE;
+        rdbchecksum: bool = true, Plain, [], IMMUTABLE, Works;
         /// Refuse writes after a snapshot failed.
-        stop_writes_on_bgsave_error: bool = true, Plain, [], MUTABLE, PERSISTENCE;
+        stop_writes_on_bgsave_error: bool = true, Plain, [], MUTABLE, Works;
         /// Remove the snapshots that synchronisation made.
         rdb_del_sync_files: bool = false, Plain, [], MUTABLE, REPLICATION;
         /// Force snapshots to disk a little at a time.
-        rdb_save_incremental_fsync: bool = true, Plain, [], MUTABLE, PERSISTENCE;
+        rdb_save_incremental_fsync: bool = true, Plain, [], MUTABLE, Works;
         /// Check serialised values in depth.
         sanitize_dump_payload: SanitizeDumpPayload = SanitizeDumpPayload::No, Plain, [], MUTABLE, PERSISTENCE;
         /// Slow saving down by so many microseconds per key.
