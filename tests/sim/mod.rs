@@ -10,6 +10,7 @@ mod model;
 pub mod node;
 mod order;
 mod replication;
+mod saving;
 mod sessions;
 mod tracking;
 mod transactions;
