@@ -98,6 +98,8 @@ pub struct Client {
     pub watching: u32,
     /// What it said of itself as a follower (REPLCONF).
     pub follower: Option<Box<FollowerInfo>>,
+    /// It follows: this stands for a connection that the replication shard serves.
+    pub follows: bool,
     /// Set: the session closes it.
     pub close: Option<Close>,
     /// Wall clock at accept, milliseconds.
@@ -154,6 +156,7 @@ impl Client {
             executing: false,
             watching: 0,
             follower: None,
+            follows: false,
             close: None,
             created_ms: now_ms,
             active_ms: now_ms,
@@ -165,6 +168,28 @@ impl Client {
             query_capacity_bytes: 0,
             output_bytes: 0,
             memory_bytes: 0,
+        }
+    }
+
+    /// What is shown of it while it follows.
+    pub fn as_follower(&self) -> Client {
+        Client {
+            name: self.name.clone(),
+            lib_name: self.lib_name.clone(),
+            lib_version: self.lib_version.clone(),
+            user: self.user.clone(),
+            addr: self.addr.clone(),
+            laddr: self.laddr.clone(),
+            fd: self.fd,
+            unix: self.unix,
+            db: self.db,
+            proto: self.proto,
+            no_evict: self.no_evict,
+            no_touch: self.no_touch,
+            follows: true,
+            active_ms: self.active_ms,
+            last_command: self.last_command,
+            ..Client::new(self.id, self.created_ms)
         }
     }
 

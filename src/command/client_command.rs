@@ -1,15 +1,19 @@
 //! The CLIENT container.
 //!
-//! What concerns only the own connection is changed at once; LIST, KILL, PAUSE, UNBLOCK and UNPAUSE visit the cores.
+//! What concerns only the own connection is changed at once; LIST, KILL, PAUSE, UNBLOCK and UNPAUSE visit the cores. Followers are the
+//! replication shard's: LIST and KILL ask it about them.
 //! Tracking has a file of its own ([`client_tracking`]).
+
+use std::sync::Arc;
 
 use super::client_list::{KillFilter, ListFilter, describe};
 use super::client_tracking;
 use super::connection::{check_name, is_plain};
 use super::help::help;
+use super::replicating::Question;
 use super::{
-    ClientCx, Close, Command, Fault, Flow, Group, Pause, ReplyMode, Run, Unblock, Where, category,
-    flag,
+    Client, ClientCx, Close, Command, Fault, Flow, Group, Pause, ReplyMode, Run, Unblock, Where,
+    category, flag,
 };
 use crate::base::number::parse_i64;
 
@@ -267,33 +271,54 @@ fn info(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
 }
 
 fn list(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
-    let filter = ListFilter::parse(&cx.line)?;
+    let filter = Arc::new(ListFilter::parse(&cx.line)?);
+    let of_cores = filter.clone();
     Ok(Flow::visit(
         Where::All,
         move |core| {
             let now_ms = core.now.wall_ms();
-            let mut lines: Vec<(u64, Vec<u8>)> = Vec::new();
+            let mut lines: Vec<ListLine> = Vec::new();
             core.clients.each(&mut |client| {
-                if filter.matches(client) {
-                    let mut line = Vec::new();
-                    describe(client, now_ms, &mut line);
-                    lines.push((client.id, line));
+                if of_cores.matches(client) {
+                    lines.push(list_line(client, now_ms));
                 }
             });
             lines
         },
-        |parts, cx| {
-            let mut lines: Vec<(u64, Vec<u8>)> = parts.into_iter().flatten().collect();
-            lines.sort_unstable_by_key(|(id, _)| *id);
-            let mut text = Vec::new();
-            for (_, line) in lines {
-                text.extend_from_slice(&line);
-                text.push(b'\n');
+        move |parts, cx| {
+            let lines: Vec<ListLine> = parts.into_iter().flatten().collect();
+            if !filter.follower() {
+                return Ok(reply_list(lines, cx));
             }
-            cx.reply.verbatim("txt", &text);
-            Ok(Flow::Done)
+            Ok(Flow::ask(Question::Status, move |answer, cx| {
+                let mut lines = lines;
+                let now_ms = cx.core.now.wall_ms();
+                for client in answer.status().follower_clients(now_ms) {
+                    if filter.matches(&client) {
+                        lines.push(list_line(&client, now_ms));
+                    }
+                }
+                Ok(reply_list(lines, cx))
+            }))
         },
     ))
+}
+
+/// A client's line in CLIENT LIST, with its id.
+type ListLine = (u64, Vec<u8>);
+
+fn list_line(client: &Client, now_ms: i64) -> ListLine {
+    let mut line = Vec::new();
+    describe(client, now_ms, &mut line);
+    line.push(b'\n');
+    (client.id, line)
+}
+
+fn reply_list(mut lines: Vec<ListLine>, cx: &mut ClientCx<'_, '_>) -> Flow {
+    lines.sort_unstable_by_key(|(id, _)| *id);
+    let text: Vec<u8> = lines.into_iter().flat_map(|(_, line)| line).collect();
+    cx.reply.verbatim("txt", &text);
+    Flow::Done
 }
 
 fn kill(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
@@ -307,13 +332,15 @@ fn kill(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     } else {
         KillFilter::parse(&cx.line, own)?
     };
+    let filter = Arc::new(filter);
+    let of_cores = filter.clone();
     Ok(Flow::visit(
         Where::All,
         move |core| {
             let now_ms = core.now.wall_ms();
             let mut killed = 0i64;
             core.clients.each(&mut |client| {
-                if filter.matches(client, now_ms) {
+                if of_cores.matches(client, now_ms) {
                     // Who kills itself gets its reply first.
                     let how = if client.id == own {
                         Close::AfterReply
@@ -328,14 +355,33 @@ fn kill(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
         },
         move |parts, cx| {
             let killed: i64 = parts.iter().sum();
-            match (by_address, killed) {
-                (false, _) => cx.reply.int(killed),
-                (true, 0) => return Err(Fault::text("ERR No such client")),
-                (true, _) => cx.reply.ok(),
+            if !filter.follower() {
+                return reply_kill(by_address, killed, cx);
             }
-            Ok(Flow::Done)
+            Ok(Flow::ask(Question::Status, move |answer, cx| {
+                let now_ms = cx.core.now.wall_ms();
+                let mut followers = answer.status().follower_clients(now_ms);
+                followers.retain(|client| filter.matches(client, now_ms));
+                let ids: Vec<u64> = followers.iter().map(|client| client.id).collect();
+                let killed = killed + ids.len() as i64;
+                if ids.is_empty() {
+                    return reply_kill(by_address, killed, cx);
+                }
+                Ok(Flow::ask(Question::CloseFollowers(ids), move |_, cx| {
+                    reply_kill(by_address, killed, cx)
+                }))
+            }))
         },
     ))
+}
+
+fn reply_kill(by_address: bool, killed: i64, cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    match (by_address, killed) {
+        (false, _) => cx.reply.int(killed),
+        (true, 0) => return Err(Fault::text("ERR No such client")),
+        (true, _) => cx.reply.ok(),
+    }
+    Ok(Flow::Done)
 }
 
 fn pause(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {

@@ -46,7 +46,9 @@ impl ClientType {
 
     /// The type of a client.
     pub fn of(client: &Client) -> ClientType {
-        if client.is_subscriber() {
+        if client.follows {
+            ClientType::Replica
+        } else if client.is_subscriber() {
             ClientType::Pubsub
         } else {
             ClientType::Normal
@@ -106,6 +108,7 @@ pub fn describe(client: &Client, now_ms: i64, out: &mut Vec<u8>) {
 fn flags(client: &Client) -> String {
     let tracking = client.tracking.as_deref();
     let flags = [
+        (client.follows, 'S'),
         (client.monitor, 'O'),
         (client.is_subscriber(), 'P'),
         (client.multi.is_some(), 'x'),
@@ -202,6 +205,11 @@ impl KillFilter {
         Ok(filter)
     }
 
+    /// Followers may be meant.
+    pub fn follower(&self) -> bool {
+        self.kind.is_none_or(|kind| kind == ClientType::Replica)
+    }
+
     /// The client is meant.
     pub fn matches(&self, client: &Client, now_ms: i64) -> bool {
         let is = |wanted: &Option<Box<[u8]>>, text: &str| {
@@ -249,6 +257,11 @@ impl ListFilter {
             return Err(Fault::Syntax);
         }
         Ok(ListFilter::All)
+    }
+
+    /// Followers may be shown.
+    pub fn follower(&self) -> bool {
+        !matches!(self, ListFilter::Type(kind) if *kind != ClientType::Replica)
     }
 
     /// The client is shown.

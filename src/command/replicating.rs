@@ -1,5 +1,9 @@
 //! What sessions ask the replication shard, and what it answers: plain data, the same for real and simulated nodes.
 
+use std::sync::Arc;
+
+use super::Client;
+
 /// Asked by a client command; answered with an [`Answer`], some of them later.
 #[derive(Clone, Debug)]
 pub enum Question {
@@ -36,6 +40,8 @@ pub enum Question {
     AbortFailover,
     /// SAVE, BGSAVE, SHUTDOWN.
     Save(SaveHow),
+    /// CLIENT KILL of those that follow, by their clients' ids.
+    CloseFollowers(Vec<u64>),
     /// The id of the write log shall be this (DEBUG CHANGE-REPL-ID).
     ChangeId([u8; 40]),
 }
@@ -85,6 +91,23 @@ pub enum Role {
         /// The link is up: the data is the leader's, but for what is on its way.
         up: bool,
     },
+}
+
+impl Status {
+    /// The followers as clients, for CLIENT's filters and lists.
+    pub fn follower_clients(&self, now_ms: i64) -> Vec<Client> {
+        let shown = |follower: &FollowerStatus| {
+            let client = follower.client.as_ref()?.as_follower();
+            let unsent_bytes = follower.unsent_bytes as usize;
+            Some(Client {
+                active_ms: now_ms.saturating_sub_unsigned(follower.lag_seconds * 1000),
+                output_bytes: unsent_bytes,
+                memory_bytes: unsent_bytes + size_of::<Client>(),
+                ..client
+            })
+        };
+        self.followers.iter().filter_map(shown).collect()
+    }
 }
 
 /// What every core must know of the replication shard's state. Sent when it changes.
@@ -149,6 +172,10 @@ pub struct FollowerStatus {
     pub offset: u64,
     /// Seconds since it acknowledged.
     pub lag_seconds: u64,
+    /// Its client, as it was when it began to follow.
+    pub client: Option<Arc<Client>>,
+    /// Bytes that wait to be sent to it.
+    pub unsent_bytes: u64,
 }
 
 /// The link of a follower to its leader.
@@ -264,4 +291,6 @@ pub struct FollowRequest {
     pub client: u64,
     /// Where it comes from, `ip:port`.
     pub addr: String,
+    /// What CLIENT LIST shows of it.
+    pub shown: Arc<Client>,
 }

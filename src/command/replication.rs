@@ -3,6 +3,8 @@
 //! What concerns the stream and the followers is the replication shard's: these commands ask it. PSYNC and SYNC hand it the
 //! whole connection.
 
+use std::sync::Arc;
+
 use super::replicating::{
     Answer, FollowRequest, FollowerInfo, FollowerStatus, LinkStatus, Question, Role, Status,
 };
@@ -218,6 +220,7 @@ fn follow(
         info: *info,
         client: cx.client.id,
         addr: cx.client.addr.to_string(),
+        shown: Arc::new(cx.client.as_follower()),
     })))
 }
 

@@ -261,7 +261,7 @@ impl Follower {
     }
 
     /// As INFO shows it.
-    pub(super) fn status(&self, now_ns: u64) -> FollowerStatus {
+    pub(super) fn status(&self, now_ns: u64, stream: &Stream) -> FollowerStatus {
         FollowerStatus {
             id: self.request.client,
             ip: self.ip().into(),
@@ -273,6 +273,8 @@ impl Follower {
             },
             offset: self.acknowledged,
             lag_seconds: now_ns.saturating_sub(self.heard_ns) / 1_000_000_000,
+            client: Some(self.request.shown.clone()),
+            unsent_bytes: self.unsent(stream),
         }
     }
 }

@@ -79,6 +79,13 @@ impl Replication {
         }
     }
 
+    /// CLIENT KILL: these clients are to be closed.
+    pub(super) fn close_followers(&mut self, clients: &[u64]) {
+        for follower in self.followers.values_mut() {
+            follower.closing |= clients.contains(&follower.request.client);
+        }
+    }
+
     /// Handles of all followers.
     pub fn followers(&self) -> Vec<u64> {
         self.followers.keys().copied().collect()
@@ -362,7 +369,7 @@ impl Replication {
             followers: self
                 .followers
                 .values()
-                .map(|follower| follower.status(self.now.mono_ns))
+                .map(|follower| follower.status(self.now.mono_ns, &self.stream))
                 .collect(),
             link: None,
             failover_state: "no-failover",

@@ -229,6 +229,10 @@ impl Replication {
                 followers,
                 until_ms,
             } => return self.begin_wait(from, id, positions, followers, until_ms),
+            Question::CloseFollowers(clients) => {
+                self.close_followers(&clients);
+                Answer::Done("OK")
+            }
             Question::ChangeId(new) => {
                 self.id = String::from_utf8_lossy(&new).into();
                 (self.id2, self.second_offset) = (None, None);

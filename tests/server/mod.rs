@@ -3,6 +3,7 @@
 //! Every test that depends on how keys are spread runs with each count in [`SHARDS`].
 
 mod blocking;
+mod clients;
 mod differential;
 mod expiry;
 mod fairness;
