@@ -228,6 +228,9 @@ fn clients(report: &Report<'_, '_>, out: &mut String) {
 fn memory(report: &Report<'_, '_>, out: &mut String) {
     let (memory, config) = (&report.memory, &**report.core.config);
     let machine = report.core.os.machine_memory_bytes();
+    let backlog_bytes = report.status.backlog.map_or(0, |backlog| backlog.bytes);
+    let followers = report.status.followers.iter();
+    let unsent_bytes: u64 = followers.map(|follower| follower.unsent_bytes).sum();
     lines!(out,
         "used_memory": memory.used,
         "used_memory_human": human(memory.used),
@@ -261,9 +264,9 @@ fn memory(report: &Report<'_, '_>, out: &mut String) {
         "mem_fragmentation_ratio": format_args!("{:.2}", memory.fragmentation()),
         "mem_fragmentation_bytes": memory.resident as i64 - memory.used as i64,
         "mem_not_counted_for_evict": 0,
-        "mem_replication_backlog": 0,
-        "mem_total_replication_buffers": 0,
-        "mem_clients_slaves": 0,
+        "mem_replication_backlog": backlog_bytes,
+        "mem_total_replication_buffers": backlog_bytes,
+        "mem_clients_slaves": unsent_bytes,
         "mem_clients_normal": report.facts.clients.memory_bytes,
         "mem_cluster_links": 0,
         "mem_aof_buffer": 0,
