@@ -376,7 +376,7 @@ fn stats(report: &Report<'_, '_>, out: &mut String) {
         "tracking_total_keys": report.facts.tracked[0],
         "tracking_total_items": report.facts.tracked[1],
         "tracking_total_prefixes": report.core.tracking.prefixes(),
-        "unexpected_error_replies": 0,
+        "unexpected_error_replies": totals.leader_errors,
         "total_error_replies": totals.errors,
         "dump_payload_sanitizations": 0,
         "total_reads_processed": report.facts.runtime("socket_reads"),

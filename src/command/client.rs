@@ -100,6 +100,10 @@ pub struct Client {
     pub follower: Option<Box<FollowerInfo>>,
     /// It follows: this stands for a connection that the replication shard serves.
     pub follows: bool,
+    /// It is this follower's leader.
+    pub leader: bool,
+    /// A leader's REPLCONF GETACK: it is to be acknowledged when all before it is applied.
+    pub asked_for_acknowledgement: bool,
     /// Set: the session closes it.
     pub close: Option<Close>,
     /// Wall clock at accept, milliseconds.
@@ -157,6 +161,8 @@ impl Client {
             watching: 0,
             follower: None,
             follows: false,
+            leader: false,
+            asked_for_acknowledgement: false,
             close: None,
             created_ms: now_ms,
             active_ms: now_ms,

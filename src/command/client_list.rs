@@ -109,6 +109,7 @@ fn flags(client: &Client) -> String {
     let tracking = client.tracking.as_deref();
     let flags = [
         (client.follows, 'S'),
+        (client.leader, 'M'),
         (client.monitor, 'O'),
         (client.is_subscriber(), 'P'),
         (client.multi.is_some(), 'x'),

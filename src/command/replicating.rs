@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Client;
+use crate::config::ReplicaOf;
 
 /// Asked by a client command; answered with an [`Answer`], some of them later.
 #[derive(Clone, Debug)]
@@ -80,6 +81,23 @@ impl Answer {
     }
 }
 
+/// How far a follower has applied its leader's stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// All of the stream up to there is applied.
+    pub offset: u64,
+    /// All bytes up to there were looked at, and nothing is under way: more are needed to go on.
+    pub taken: u64,
+    /// The database that the stream has selected there.
+    pub db: u16,
+    /// The leader asked for an acknowledgement.
+    pub acknowledge: bool,
+    /// This is the last word: the stream's session is gone.
+    pub ended: bool,
+    /// It is gone because what came was no stream, or somebody closed it.
+    pub broken: bool,
+}
+
 /// What a node is to others.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Role {
@@ -115,6 +133,8 @@ impl Status {
 pub struct Standing {
     /// What the node is to others.
     pub role: Role,
+    /// The leader's address, on a follower.
+    pub replicaof: Option<Arc<ReplicaOf>>,
     /// Data is being loaded: no command that looks at it runs.
     pub loading: bool,
     /// Followers that acknowledged lately (`min-replicas-max-lag`).

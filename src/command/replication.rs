@@ -116,6 +116,10 @@ fn replconf(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     if line.len().is_multiple_of(2) {
         return Err(Fault::Syntax);
     }
+    if cx.client.leader {
+        cx.client.asked_for_acknowledgement |= line.is(1, "getack");
+        return Ok(Flow::Done);
+    }
     let mut info = cx.client.follower.take().unwrap_or_default();
     let done = apply_replconf(&line, &mut info);
     cx.client.follower = Some(info);

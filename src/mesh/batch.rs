@@ -30,6 +30,8 @@ pub struct Head {
     pub tracks: bool,
     /// It may wait for keys: it is no line of an EXEC.
     pub may_block: bool,
+    /// The leader's line on a follower: keys do not expire for it.
+    pub leader: bool,
     /// The number of arguments, the name included.
     pub args: u32,
     /// Hash of the first key; 0 without keys.

@@ -28,7 +28,7 @@ pub use batch::{Batch, BatchLines, BatchReplies, ExecLines, Head, Late, OwnedLin
 pub use outbox::{OUTBOX_MESSAGES_MAX, Outbox};
 pub use wait::{Others, Verdict, Waiter, WaiterId};
 
-use crate::command::replicating::{Question, Standing};
+use crate::command::replicating::{Applied, Question, Standing};
 use crate::command::{CommandId, Part, Write, cx::VisitPart};
 use crate::keyspace::{OwnedEntry, Usage};
 use crate::log::Chunk;
@@ -111,8 +111,8 @@ pub enum Message {
     Granted(TxnId, u16, bool),
     /// From a shard (its index): the reply of its part, and the nanoseconds that it took.
     Worked(TxnId, u16, Output, u64),
-    /// To a shard that granted: hand over these entries, keep the reservation.
-    Lend(TxnId, Vec<LentKey>),
+    /// To a shard that granted: hand over these entries, keep the reservation. The flag says that it is for the leader's line.
+    Lend(TxnId, Vec<LentKey>, bool),
     /// From a shard (its index): the entries, `None` for keys that do not exist.
     Lent(TxnId, u16, Vec<Option<OwnedEntry>>),
     /// To a shard that lent: the entries, and what was done to them.
@@ -193,6 +193,19 @@ pub enum Message {
     SnapshotTaken(usize),
     /// From the replication shard: nobody wants the snapshot any more.
     SnapshotAbandoned,
+    /// From the replication shard: say when everything that cores have sent to the receiver so far has arrived. And the answer. And
+    /// from each shard's core to each other: what came before this is all.
+    Sweep,
+    /// See [`Message::Sweep`].
+    Swept,
+    /// From the replication shard to the first shard's core: a leader's stream begins at this offset, with this database selected.
+    LeaderBegins(u64, u16),
+    /// The stream's next bytes.
+    Leader(Bytes),
+    /// No further bytes will come of it.
+    LeaderEnds,
+    /// To the replication shard: how far the stream is applied.
+    Applied(Applied),
     /// From the replication shard: entries of the receiver's shard, which are loaded.
     Load(Vec<LoadedEntry>),
     /// To the replication shard, for each batch: so many keys of it were taken, so many had expired.
@@ -218,6 +231,8 @@ pub struct CutWork {
     pub snapshot: Option<SnapshotSpec>,
     /// Go on only when another [`Message::CutDone`] comes: the node is about to end.
     pub hold: bool,
+    /// Drop all data: another node's follows.
+    pub flush: bool,
 }
 
 /// What a shard says of itself at a cut; added up, of all of them.
@@ -276,7 +291,7 @@ impl std::fmt::Debug for Message {
             Message::Reserve(txn, ..) => write!(f, "Reserve({txn:?})"),
             Message::Granted(txn, shard, _) => write!(f, "Granted({txn:?}, {shard})"),
             Message::Worked(txn, shard, ..) => write!(f, "Worked({txn:?}, {shard})"),
-            Message::Lend(txn, keys) => write!(f, "Lend({txn:?}, {} keys)", keys.len()),
+            Message::Lend(txn, keys, _) => write!(f, "Lend({txn:?}, {} keys)", keys.len()),
             Message::Lent(txn, shard, _) => write!(f, "Lent({txn:?}, {shard})"),
             Message::Return(txn, ..) => write!(f, "Return({txn:?})"),
             Message::Hop(txn, lines, _) => {
@@ -321,6 +336,12 @@ impl std::fmt::Debug for Message {
             Message::SnapshotAbandoned => write!(f, "SnapshotAbandoned"),
             Message::Load(batch) => write!(f, "Load({} entries)", batch.len()),
             Message::Loaded(keys, expired) => write!(f, "Loaded({keys}, {expired})"),
+            Message::Sweep => write!(f, "Sweep"),
+            Message::Swept => write!(f, "Swept"),
+            Message::LeaderBegins(offset, db) => write!(f, "LeaderBegins({offset}, {db})"),
+            Message::Leader(bytes) => write!(f, "Leader({} bytes)", bytes.len()),
+            Message::LeaderEnds => write!(f, "LeaderEnds"),
+            Message::Applied(applied) => write!(f, "{applied:?}"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 
 use super::follower::{Follower, Said, State};
+use super::following::FEED_CORE;
 use super::rounds::{Round, facts, version_for};
 use super::{Purpose, Replication, SECOND_NS};
 use crate::command::connection::REDIS_VERSION;
@@ -132,6 +133,9 @@ impl Replication {
         if !due || self.round.is_some() || !self.cuts.is_empty() {
             return;
         }
+        if !self.quiet_for_round() {
+            return;
+        }
         self.gather_until_ns = None;
         let waiting: Vec<&FollowRequest> = self
             .followers
@@ -140,6 +144,7 @@ impl Replication {
             .map(|follower| &follower.request)
             .collect();
         let Some(version) = waiting.iter().map(|request| version_for(request)).min() else {
+            self.release_feed();
             return;
         };
         let whole = waiting.iter().any(|request| !request.info.eof);
@@ -149,11 +154,38 @@ impl Replication {
         };
         self.round = Some(Round::new(version, self.shards, whole));
         let work = CutWork {
-            log: Some(true),
+            // On a follower the stream is the leader's.
+            log: self.following.is_none().then_some(true),
             snapshot: Some(spec),
             ..CutWork::default()
         };
         self.cut(Purpose::Round, work);
+    }
+
+    /// Nothing of a leader's stream is under way: a cut has the data of the stream's end. Else it is held back, and is soon.
+    pub(super) fn quiet_for_round(&mut self) -> bool {
+        match &mut self.following {
+            None => true,
+            Some(following) => following.is_quiet_for_cut(),
+        }
+    }
+
+    /// The leader's stream may go on.
+    pub(super) fn release_feed(&mut self) {
+        if let Some(following) = &mut self.following {
+            for bytes in following.feed.release() {
+                self.outboxes[FEED_CORE].push(Message::Leader(bytes));
+            }
+        }
+    }
+
+    /// The database that the stream has selected behind a cut: the leader's, or none, which makes the next entry select.
+    pub(super) fn db_at_cut(&mut self) -> usize {
+        if self.following.is_some() {
+            return usize::from(self.merge.db().unwrap_or(0));
+        }
+        self.merge.forget_db();
+        0
     }
 
     /// The round's cut: the offset is known, and those who wait take part.
@@ -165,10 +197,10 @@ impl Replication {
             self.stream.restart_at(end);
         }
         let offset = self.stream.end();
-        self.merge.forget_db();
+        let db = self.db_at_cut();
         let Some(round) = &mut self.round else { return };
         let now_s = self.now.wall_ms() / 1000;
-        let facts = facts(REDIS_VERSION, now_s, &self.id, offset, 0);
+        let facts = facts(REDIS_VERSION, now_s, &self.id, offset, db);
         round.begin(offset, self.config.rdbchecksum, &facts);
         let waiting: Vec<u64> = self
             .followers
@@ -232,7 +264,7 @@ impl Replication {
             let period_ns = self.config.repl_ping_replica_period * SECOND_NS;
             self.next_ping_ns = now_ns + period_ns;
             let online = |follower: &Follower| follower.state != State::Waiting;
-            if self.followers.values().any(online) && self.logging {
+            if self.followers.values().any(online) && self.logging && self.following.is_none() {
                 self.stream.append(PING);
             }
         }
@@ -240,8 +272,10 @@ impl Replication {
         self.close_slow_followers();
         self.look_at_save_points();
         self.trim();
+        self.watch_link();
         let ttl_ns = self.config.repl_backlog_ttl.saturating_mul(SECOND_NS);
         if self.backlog
+            && self.following.is_none()
             && self.followers.is_empty()
             && ttl_ns > 0
             && now_ns.saturating_sub(self.alone_since_ns) > ttl_ns
@@ -371,7 +405,7 @@ impl Replication {
                 .values()
                 .map(|follower| follower.status(self.now.mono_ns, &self.stream))
                 .collect(),
-            link: None,
+            link: self.link_status(),
             failover_state: "no-failover",
             syncs: self.syncs,
             saving: self.saving_status(),

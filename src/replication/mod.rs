@@ -11,6 +11,11 @@
 //! | `loading` | data from a file, or from a leader, to the shards |
 //! | `saving` | saves to disk: SAVE, BGSAVE, save points, the end |
 //! | `waiting` | WAIT |
+//! | `roles` | who leads: REPLICAOF and its end |
+//! | `following` | the link to a leader, its stages |
+//! | `handshake` | what is said before data flows |
+//! | `incoming` | all data of a leader, on its way in |
+//! | `feed` | the leader's stream between arrival and application |
 //!
 //! Invariants:
 //! - A transaction's reservations leave for all of its shards before the next transaction's do.
@@ -18,9 +23,14 @@
 //! - A *cut* is an instant at which no shard runs anything, and all that was logged before is in the stream.
 //! - Nothing that a follower does or leaves undone holds up a shard.
 
+mod feed;
 mod follower;
+mod following;
+mod handshake;
+mod incoming;
 mod leader;
 mod loading;
+mod roles;
 mod rounds;
 mod saving;
 mod waiting;
@@ -30,13 +40,13 @@ use std::sync::Arc;
 
 use crate::base::random::Random;
 use crate::command::Now;
-use crate::command::replicating::{Answer, Question, Standing};
+use crate::command::replicating::{Answer, Question, Role, Standing};
 use crate::config::Config;
 use crate::keyspace::KeyHasher;
 use crate::log::{Merge, Stream};
-use crate::mesh::{CutWork, Message, Outbox, Share};
-use crate::mesh::{CutFacts, CutWork, Message, Outbox};
+use crate::mesh::{CutFacts, CutWork, Message, Outbox, Share};
 use follower::Follower;
+use following::{Following, Stage};
 pub use loading::{Counts, LoadError, Loading, Origin};
 use rounds::Round;
 pub use saving::SaveStep;
@@ -52,6 +62,14 @@ enum Purpose {
     Save,
     /// Nobody reads the log any more.
     Silence,
+    /// The node is to follow: shards log no more.
+    Demote,
+    /// The node is to lead: shards log.
+    Lead,
+    /// A leader's data follows: the old goes.
+    Load,
+    /// A leader's data is incomplete: it goes.
+    Forget,
 }
 
 /// The replication shard.
@@ -70,6 +88,8 @@ pub struct Replication {
     cuts: VecDeque<(Purpose, CutWork)>,
     /// Shards that are not at the cut yet.
     missing: usize,
+    /// Cores that have not swept yet, before a cut that wants it.
+    unswept: usize,
     /// The id of the stream.
     id: String,
     /// The id that it had before, which is right up to `second_offset`.
@@ -103,6 +123,16 @@ pub struct Replication {
     saving: Saving,
     /// What the shards at the cut under way said.
     cut_facts: CutFacts,
+    /// Present while the node follows.
+    following: Option<Box<Following>>,
+    /// Loading can go on.
+    loads: bool,
+    /// The data is what the id and the end of the stream say.
+    usable: bool,
+    /// Those who asked for the leader's role, which has just come.
+    promoted: Vec<(usize, u64)>,
+    /// The leader that was asked for while the node began to lead.
+    follow_next: Option<(String, u16)>,
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -116,6 +146,17 @@ impl Replication {
         hasher: KeyHasher,
         seed: u64,
     ) -> Replication {
+        let mut standing = Standing::default();
+        let following = config.replicaof.as_ref().map(|of| {
+            standing.role = Role::Follower { up: false };
+            standing.replicaof = Some(Arc::new(of.clone()));
+            Box::new(Following::new(
+                of.host.clone(),
+                of.port,
+                Stage::Waiting(0),
+                0,
+            ))
+        });
         Replication {
             shards,
             outboxes: (0..shards).map(|_| Outbox::default()).collect(),
@@ -127,6 +168,7 @@ impl Replication {
             logging: false,
             cuts: VecDeque::new(),
             missing: 0,
+            unswept: 0,
             id,
             id2: None,
             second_offset: None,
@@ -139,7 +181,7 @@ impl Replication {
             next_second_ns: 0,
             waiters: Vec::new(),
             wants_acknowledgements: false,
-            standing: Standing::default(),
+            standing,
             syncs: [0; 3],
             hasher,
             loading: None,
@@ -147,6 +189,11 @@ impl Replication {
             loaded_origin: Origin::default(),
             saving: Saving::new(shards),
             cut_facts: CutFacts::default(),
+            following,
+            loads: false,
+            usable: true,
+            promoted: Vec::new(),
+            follow_next: None,
         }
     }
 
@@ -186,10 +233,13 @@ impl Replication {
             Message::Log(chunk) => self.merge.push(from, chunk, &mut self.stream),
             Message::AtCut(facts) => self.at_cut(facts),
             Message::Changes(changes) => self.changes_told(from, changes),
+            Message::Swept => self.swept(),
+            Message::Applied(applied) => self.stream_applied(&applied),
             Message::Snapshot(bytes, last) => self.snapshot_came(from, &bytes, last),
             Message::Loaded(keys, expired) => {
                 if let Some(loading) = &mut self.loading {
                     loading.taken(keys, expired);
+                    self.loads = true;
                 }
             }
             Message::Ask(id, question) => self.asked(from, id, question),
@@ -202,6 +252,7 @@ impl Replication {
         let now_ns = self.now.mono_ns;
         self.begin_round_if_due();
         self.begin_save_if_due();
+        let link_ns = self.following_turn();
         if now_ns >= self.next_second_ns {
             self.next_second_ns = now_ns + SECOND_NS / 10;
             self.housekeeping();
@@ -218,7 +269,10 @@ impl Replication {
             let left_ms = until_ms.saturating_sub(self.now.wall_ms()).max(0);
             now_ns.saturating_add(left_ms as u64 * 1_000_000)
         });
-        self.next_second_ns.min(gather_ns).min(waiter_ns)
+        self.next_second_ns
+            .min(gather_ns)
+            .min(waiter_ns)
+            .min(link_ns)
     }
 
     fn asked(&mut self, from: usize, id: u64, question: Question) {
@@ -238,11 +292,16 @@ impl Replication {
                 (self.id2, self.second_offset) = (None, None);
                 Answer::Done("OK")
             }
+            Question::Follow { host, port } => {
+                let answer = self.follow(host, port);
+                self.tell_standing();
+                answer
+            }
+            Question::Lead => return self.lead(Some((from, id))),
             Question::Save(how) => return self.asked_to_save(from, id, how),
-            Question::Follow { .. }
-            | Question::Lead
-            | Question::Failover { .. }
-            | Question::AbortFailover => Answer::Refused("ERR not now".into()),
+            Question::Failover { .. } | Question::AbortFailover => {
+                Answer::Refused("ERR not now".into())
+            }
         };
         self.answer(from, id, answer);
     }
@@ -270,17 +329,43 @@ impl Replication {
     }
 
     fn begin_cut(&mut self) {
-        let Some((_, work)) = self.cuts.front() else {
+        let Some((purpose, work)) = self.cuts.front() else {
             return;
         };
+        if *purpose == Purpose::Demote {
+            // What was let through before clients' writes were refused is still logged.
+            self.unswept = self.shards;
+            for outbox in &mut self.outboxes {
+                outbox.push(Message::Sweep);
+            }
+            return;
+        }
         // Transactions that are ordered from now on come behind the cut on every shard.
         if let Some(logging) = work.log {
             self.logging = logging;
         }
+        self.send_cut();
+    }
+
+    fn send_cut(&mut self) {
         self.missing = self.shards;
         for outbox in &mut self.outboxes {
             outbox.push(Message::Cut);
         }
+    }
+
+    /// All lines that had been sent to a shard have arrived there.
+    fn swept(&mut self) {
+        self.unswept -= 1;
+        if self.unswept == 0 {
+            self.stop_logging_at_cut();
+        }
+    }
+
+    /// Transactions that are ordered from now on come behind the cut on every shard.
+    fn stop_logging_at_cut(&mut self) {
+        self.logging = false;
+        self.send_cut();
     }
 
     /// A shard is at the cut. With the last of them all do their work, and go on.
@@ -301,10 +386,18 @@ impl Replication {
         match purpose {
             Purpose::Round => self.round_begins(),
             Purpose::Save => self.save_begins(facts, &mut work),
-            Purpose::Silence => {}
+            Purpose::Lead => self.promoted(),
+            Purpose::Silence | Purpose::Demote | Purpose::Load | Purpose::Forget => {}
         }
         for outbox in &mut self.outboxes {
             outbox.push(Message::CutDone(work.clone()));
+        }
+        match purpose {
+            Purpose::Round | Purpose::Save => self.release_feed(),
+            Purpose::Lead => self.role_changed(),
+            Purpose::Demote => self.demoted(),
+            Purpose::Load => self.flushed(),
+            Purpose::Silence | Purpose::Forget => {}
         }
         self.begin_cut();
     }
@@ -317,19 +410,6 @@ impl Replication {
         }
         digits.truncate(40);
         digits
-    }
-
-    /// Tells all cores how things stand, when that has changed.
-    fn tell_standing(&mut self) {
-        let standing = Standing {
-            good_followers: self.good_followers(),
-            save_failed: self.saving.failed() && !self.config.save.is_empty(),
-            ..self.standing.clone()
-        };
-        if standing != self.standing {
-            self.standing = standing;
-            self.send_standing();
-        }
     }
 
     fn send_standing(&mut self) {

@@ -212,6 +212,9 @@ impl Replication {
         {
             return;
         }
+        if self.saving.wanted.is_none() || !self.quiet_for_round() {
+            return;
+        }
         let Some(wanted) = self.saving.wanted.take() else {
             return;
         };
@@ -247,14 +250,14 @@ impl Replication {
         }
         let offset = self.stream.end();
         // A follower that comes back to whoever loads the file goes on with the database selected.
-        self.merge.forget_db();
+        let db = self.db_at_cut();
         let (Some(round), Some(save)) = (&mut self.round, &mut self.saving.under_way) else {
             return;
         };
         save.changes = Some(cut.changes);
         round.version = version;
         let now_s = self.now.wall_ms() / 1000;
-        let mut facts = facts(REDIS_VERSION, now_s, &self.id, offset, 0);
+        let mut facts = facts(REDIS_VERSION, now_s, &self.id, offset, db);
         if !self.backlog {
             facts.log = None;
         }

@@ -6,9 +6,9 @@ use crate::command::replicating::Answer;
 
 /// A client that waits.
 pub(super) struct Waiter {
-    core: usize,
+    pub(super) core: usize,
     /// The visit that is answered.
-    id: u64,
+    pub(super) id: u64,
     /// What the lanes held; the stream comes to it.
     positions: Vec<u64>,
     /// The offset that is to be acknowledged, once it is known.

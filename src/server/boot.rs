@@ -34,11 +34,6 @@ pub(super) fn start(invocation: &Invocation) -> Result<(), BootError> {
     let (mut config, config_file) = configure(invocation)?;
     config.dir =
         std::path::absolute(&config.dir).map_or(config.dir, |path| path.display().to_string());
-    if config.replicaof.is_some() {
-        return Err(BootError::Config(
-            "replicaof: this version cannot follow another server yet; remove the parameter to start without it".into(),
-        ));
-    }
     sys::tune_allocator();
     log::start(config.loglevel, &config.logfile).map_err(BootError::Config)?;
     if config.disable_thp && !sys::disable_huge_pages() {

@@ -545,11 +545,14 @@ impl rt::Core for NodeCore {
     }
 
     fn writable(&mut self, io: &mut Io<Envelope>, conn: ConnId) {
-        if let NodeCore::Shard(core) = self
-            && let Some(session) = core.session_of(conn)
-        {
-            core.begin(io);
-            core.flush_session(io, session);
+        match self {
+            NodeCore::Shard(core) => {
+                if let Some(session) = core.session_of(conn) {
+                    core.begin(io);
+                    core.flush_session(io, session);
+                }
+            }
+            NodeCore::Replication(core) => core.writable(io, conn),
         }
     }
 
@@ -564,13 +567,13 @@ impl rt::Core for NodeCore {
         core.core.input_ended(session)
     }
 
-    fn closed(&mut self, io: &mut Io<Envelope>, conn: ConnId, _why: Closed) {
+    fn closed(&mut self, io: &mut Io<Envelope>, conn: ConnId, why: Closed) {
         match self {
             NodeCore::Shard(core) => {
                 core.begin(io);
                 core.forget(conn);
             }
-            NodeCore::Replication(core) => core.closed(io, conn),
+            NodeCore::Replication(core) => core.closed(io, conn, &why),
         }
     }
 

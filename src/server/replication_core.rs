@@ -1,14 +1,17 @@
 //! The replication shard's core: its state machine bound to sockets and rings.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use super::node::{Envelope, Shared, WRITE_PIECES, flush_outbox};
 use super::saves::Saves;
 use crate::command::Now;
 use crate::command::replicating::FollowRequest;
+use crate::config::Config;
 use crate::replication::Replication;
-use crate::rt::{self, ConnId, Io, Next, Socket, WriteResult};
+use crate::rt::{self, Closed, ConnId, Io, Next, Socket, WriteResult};
 
 /// Bytes that one follower gets in one turn: the others, and the shards, want theirs too.
 const TURN_BYTES_MAX: usize = 1024 * 1024;
@@ -24,6 +27,47 @@ enum Stop {
     Told,
 }
 
+/// The way to the leader: its address when that is known, then the connection.
+#[derive(Default)]
+struct Link {
+    conn: Option<ConnId>,
+    /// It is there.
+    connected: bool,
+    /// A thread looks the name up, and says here what it found.
+    lookup: Option<Receiver<io::Result<SocketAddr>>>,
+}
+
+impl Link {
+    /// Finds the address of `host`; a name takes a thread of its own, as looking it up may block.
+    fn look_up(&mut self, host: String, port: u16) {
+        let (found, lookup) = channel();
+        self.lookup = Some(lookup);
+        if let Ok(address) = host.parse::<IpAddr>() {
+            // The receiver is right here.
+            let _ = found.send(Ok((address, port).into()));
+            return;
+        }
+        std::thread::spawn(move || {
+            let address = (host.as_str(), port)
+                .to_socket_addrs()
+                .and_then(|mut all| all.next().ok_or(io::ErrorKind::NotFound.into()));
+            // Nobody waits for it when another leader was named meanwhile.
+            let _ = found.send(address);
+        });
+    }
+
+    /// What the lookup found, once.
+    fn looked_up(&mut self) -> Option<io::Result<SocketAddr>> {
+        let found = match self.lookup.as_ref()?.try_recv() {
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => Err(io::ErrorKind::NotFound.into()),
+            Ok(found) => found,
+        };
+        self.lookup = None;
+        Some(found)
+    }
+}
+
 /// The replication shard.
 pub(super) struct ReplicationCore {
     shards: usize,
@@ -32,9 +76,12 @@ pub(super) struct ReplicationCore {
     saves: Saves,
     /// The node ends when it is saved; whether in any case.
     stop: Option<Stop>,
+    config: Arc<Config>,
     /// The connection of each follower, by its handle.
     followers: Vec<(u64, ConnId)>,
     next_handle: u64,
+    /// The way to the leader.
+    link: Link,
     began: bool,
     ending: bool,
 }
@@ -48,6 +95,7 @@ impl ReplicationCore {
             shared: shared.clone(),
             saves: Saves::new(shared),
             stop: None,
+            config: shared.config.clone(),
             replication: Replication::new(
                 shared.shards,
                 shared.config.clone(),
@@ -57,6 +105,7 @@ impl ReplicationCore {
             ),
             followers: Vec::new(),
             next_handle: 0,
+            link: Link::default(),
             began: false,
             ending: false,
         }
@@ -82,6 +131,7 @@ impl ReplicationCore {
                 self.adopt(io, socket, *request, &input);
             }
             Envelope::Config(config) => {
+                self.config = config.clone();
                 self.replication.set_config(config.clone());
                 self.saves.set_config(config);
             }
@@ -124,14 +174,32 @@ impl ReplicationCore {
 
     pub(super) fn received(&mut self, io: &mut Io<Envelope>, conn: ConnId, data: &[u8]) {
         self.begin(io);
-        if let Some(handle) = self.handle_of(conn) {
+        if self.link.conn == Some(conn) {
+            self.replication.link_read(data);
+        } else if let Some(handle) = self.handle_of(conn) {
             self.replication.follower_read(handle, data);
         }
     }
 
-    pub(super) fn closed(&mut self, io: &mut Io<Envelope>, conn: ConnId) {
+    /// A connection takes bytes, which the turn sends; or one that was begun is there.
+    pub(super) fn writable(&mut self, io: &mut Io<Envelope>, conn: ConnId) {
         self.begin(io);
-        if let Some(handle) = self.handle_of(conn) {
+        if self.link.conn == Some(conn) && !self.link.connected {
+            self.link.connected = true;
+            self.replication.link_connected();
+        }
+    }
+
+    pub(super) fn closed(&mut self, io: &mut Io<Envelope>, conn: ConnId, why: &Closed) {
+        self.begin(io);
+        if self.link.conn == Some(conn) {
+            self.link = Link::default();
+            let why = match why {
+                Closed::EndOfFile => "the connection was closed".into(),
+                Closed::Failed(error) => error.to_string(),
+            };
+            self.replication.link_lost(&why);
+        } else if let Some(handle) = self.handle_of(conn) {
             self.followers.retain(|(of, _)| *of != handle);
             self.replication.remove_follower(handle);
         }
@@ -194,10 +262,59 @@ impl ReplicationCore {
         due_ns
     }
 
+    /// Makes, feeds, holds back or closes the connection to the leader.
+    fn serve_link(&mut self, io: &mut Io<Envelope>) {
+        if self.replication.link_drop() {
+            if let Some(conn) = self.link.conn {
+                io.close(conn);
+            }
+            self.link = Link::default();
+        }
+        if let Some((host, port)) = self.replication.link_connect() {
+            self.link = Link::default();
+            self.link.look_up(host, port);
+        }
+        if let Some(address) = self.link.looked_up() {
+            let source = self.config.bind_source_addr.parse().ok();
+            let begun = address.and_then(|address| io.connect(address, source));
+            match begun {
+                Ok(conn) => self.link.conn = Some(conn),
+                Err(error) => self.replication.link_lost(&error.to_string()),
+            }
+        }
+        let Some(conn) = self.link.conn.filter(|_| self.link.connected) else {
+            return;
+        };
+        let out = self.replication.link_output();
+        let mut full = false;
+        if !out.is_empty() {
+            match io.write(conn, &[IoSlice::new(out)]) {
+                WriteResult::Wrote(bytes) => {
+                    full = bytes < out.len();
+                    self.replication.link_sent(bytes);
+                }
+                WriteResult::WouldBlock => full = true,
+                WriteResult::Failed => {
+                    io.close(conn);
+                    self.link = Link::default();
+                    return self
+                        .replication
+                        .link_lost("the connection cannot be written to");
+                }
+            }
+        }
+        io.want_writable(conn, full);
+        match self.replication.link_reads() {
+            true => io.resume_reading(conn),
+            false => io.pause_reading(conn),
+        }
+    }
+
     pub(super) fn turn(&mut self, io: &mut Io<Envelope>) -> Next {
         self.begin(io);
         let due_ns = self.replication.turn();
         let due_ns = due_ns.min(self.turn_files(io));
+        self.serve_link(io);
         for (handle, conn) in self.followers.clone() {
             if !self.flush(io, handle, conn) {
                 io.close(conn);

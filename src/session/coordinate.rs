@@ -3,7 +3,7 @@
 use super::blocking::NewWait;
 use super::{Blocked, Core, Session, SessionId};
 use crate::command::{Block, CommandId};
-use crate::keyspace::OwnedEntry;
+use crate::keyspace::{ExpiryPolicy, OwnedEntry};
 use crate::mesh::{Claim, Head, LentKey, Message, Others, OwnedLine, Returned, Share, TxnId};
 use crate::resp::{Line, Output};
 use crate::tracking::SessionAt;
@@ -23,7 +23,7 @@ impl Core {
         }
         let head = Head {
             command: id,
-            may_block: true,
+            may_block: !session.is_leader(),
             args: line.len() as u32,
             ..session.head()
         };
@@ -143,6 +143,12 @@ impl Core {
 
     /// Runs a line on its entries, which have all been lent, and sends them back. `None`: it has no reply, as it waits.
     pub(super) fn run_lent(&mut self, id: TxnId, txn: &mut Txn, release: bool) -> Option<Output> {
+        let policy = self.scratch.keyspace.expiry_policy();
+        if txn.line.head.leader {
+            self.scratch
+                .keyspace
+                .set_expiry_policy(ExpiryPolicy::Ignore);
+        }
         for (db, entry) in txn.take_lent() {
             self.scratch.keyspace.put(db, entry);
         }
@@ -161,6 +167,7 @@ impl Core {
             };
             scratch.take(lent.db, key)
         });
+        self.scratch.keyspace.set_expiry_policy(policy);
         for (shard, message) in messages {
             self.send(shard, message);
         }

@@ -16,6 +16,7 @@ use super::serving::Round;
 use super::visits::PendingVisit;
 use super::{Blocked, Session, SessionId, Sessions};
 use crate::command::cx::expired_writes;
+use crate::command::replicating::{Role, Standing};
 use crate::command::{Client, Close, Effects, Node, Now, Os, Place, Registry, Switches};
 use crate::config::Config;
 use crate::keyspace::{KeyHasher, Keyspace};
@@ -108,6 +109,11 @@ pub struct Core {
     pub(super) execs: HashMap<u64, Exec>,
     pub(super) next_txn: u64,
     pub(super) snapshot: super::snapshot::Sending,
+    /// The session of the leader's stream, and how many there have been.
+    pub(super) leader: Option<SessionId>,
+    pub(super) next_leader: u64,
+    /// Cores whose lines for this shard have all arrived.
+    pub(super) swept: usize,
     /// The claim of the cut that holds the shard.
     cut: Option<ClaimId>,
     /// The cut stays until the node ends.
@@ -188,6 +194,9 @@ impl Core {
             execs: HashMap::new(),
             next_txn: 0,
             snapshot: super::snapshot::Sending::default(),
+            leader: None,
+            next_leader: 0,
+            swept: 0,
             cut: None,
             held: false,
             told_changes: 0,
@@ -218,6 +227,13 @@ impl Core {
         };
         core.scratch.keyspace.record_expired(true);
         core.apply_config();
+        if let Some(of) = core.config.replicaof.clone() {
+            core.set_standing(Standing {
+                role: Role::Follower { up: false },
+                replicaof: Some(Arc::new(of)),
+                ..Standing::default()
+            });
+        }
         core
     }
 
@@ -459,9 +475,9 @@ impl Core {
             }
             Message::Granted(txn, _, broken) => self.txn_granted(txn, broken),
             Message::Worked(txn, shard, reply, ns) => self.txn_worked(txn, shard, reply, ns),
-            Message::Lend(txn, keys) => {
+            Message::Lend(txn, keys, leader) => {
                 self.enter(txn, 0);
-                let entries = self.shard.lend(&keys);
+                let entries = self.shard.lend(&keys, leader);
                 self.tell_expired();
                 self.shard.lane.leave();
                 self.send(
@@ -539,11 +555,17 @@ impl Core {
             Message::SnapshotAbandoned => self.abandon_snapshot(),
             Message::Standing(standing) => self.set_standing(standing),
             Message::Load(batch) => self.load(batch),
+            Message::Sweep => self.sweep(),
+            Message::Swept => self.swept(),
+            Message::LeaderBegins(offset, db) => self.leader_begins(offset, db),
+            Message::Leader(bytes) => self.leader_came(&bytes),
+            Message::LeaderEnds => self.leader_ends(),
             Message::Log(_)
             | Message::AtCut(_)
             | Message::Changes(_)
             | Message::Snapshot(..)
             | Message::Ask(..)
+            | Message::Applied(_)
             | Message::Loaded(..) => {
                 unreachable!("only the replication shard is told")
             }
@@ -595,6 +617,7 @@ impl Core {
         }
         let forgetting = self.end_turn_of_tracking();
         let reading_out = self.snapshot_turn();
+        self.leader_turn();
         self.send_log();
         if reading_out || forgetting || !self.runnable.is_empty() || !self.own.is_empty() {
             return now;
@@ -911,6 +934,9 @@ impl Core {
         if let Some(on) = work.log {
             self.shard.switch_lane(on);
             self.weigh_listening();
+        }
+        if work.flush {
+            self.drop_data();
         }
         if let Some(spec) = work.snapshot {
             self.begin_snapshot(spec);

@@ -67,6 +67,7 @@ impl Core {
                     self.keep_lines(&window, index, session, input);
                     break;
                 }
+                session.note_started();
             }
             match parsed {
                 Ok(true) => {}
@@ -128,6 +129,9 @@ impl Core {
                     more = Err(error);
                     break;
                 }
+            }
+            if let Some(applying) = &mut session.applying {
+                applying.parsed(input.len() - *at);
             }
             let spans = first..window.args.spans.len();
             let line = window.args.line(input, spans.clone());
@@ -197,6 +201,7 @@ impl Core {
                 session.queued.push_front(owned);
                 break;
             }
+            session.note_started();
         }
         if session.client.close.is_some() {
             session.queued.clear();
@@ -236,7 +241,10 @@ impl Core {
             session.pass_line();
             return true;
         }
-        if self.switches.pause != crate::command::Pause::Off && self.pauses(command) {
+        if self.switches.pause != crate::command::Pause::Off
+            && !session.is_leader()
+            && self.pauses(command)
+        {
             session.blocked = Blocked::Pause;
             session.client.blocked = true;
             self.wait_for_turn(session);
@@ -293,7 +301,7 @@ impl Core {
         };
         let mut head = Head {
             command: id,
-            may_block: true,
+            may_block: !session.is_leader(),
             args: line.len() as u32,
             hash,
             ..session.head()
@@ -523,6 +531,7 @@ fn idle_head() -> Head {
         no_touch: false,
         tracks: false,
         may_block: false,
+        leader: false,
         args: 0,
         hash: 0,
     }

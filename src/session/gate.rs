@@ -1,6 +1,8 @@
 //! What stands between a client and a command: protected mode, authentication, arity, pauses, limits; and how the core
 //! takes on changed parameters.
 
+use std::sync::Arc;
+
 use super::{Core, Session, SessionId};
 use crate::command::replicating::{Role, Standing};
 use crate::command::transaction::aborted;
@@ -46,6 +48,10 @@ impl Core {
                 "ERR wrong number of arguments for '{}' command",
                 command.name
             ));
+        }
+        // What the leader could do, its follower does.
+        if session.is_leader() {
+            return None;
         }
         if let Err(fault) = check_protected(command, &self.config, &session.client) {
             return Some(fault.as_str().into());
@@ -144,6 +150,11 @@ impl Core {
         };
         self.shard.keyspace.set_expiry_policy(policy);
         self.scratch.keyspace.set_expiry_policy(policy);
+        let replicaof = standing.replicaof.as_deref();
+        if self.config.replicaof.as_ref() != replicaof {
+            let replicaof = replicaof.cloned();
+            Arc::make_mut(&mut self.config).replicaof = replicaof;
+        }
         self.switches.standing = standing;
         self.weigh_gate();
     }
@@ -160,18 +171,39 @@ impl Core {
     /// Why the node's state does not let a command run, if so.
     #[cold]
     pub(super) fn refusal_by_state(&self, command: &Command) -> Option<&'static str> {
+        if command.has(flag::WRITE)
+            && let Some(refusal) = self.refusal_of_writes()
+        {
+            return Some(refusal);
+        }
+        let standing = &self.switches.standing;
+        if let Role::Follower { up: false } = standing.role
+            && !self.config.replica_serve_stale_data
+            && !command.has(flag::STALE)
+        {
+            return Some(
+                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            );
+        }
+        if standing.loading && !command.has(flag::LOADING) {
+            return Some("LOADING Redis is loading the dataset in memory");
+        }
+        None
+    }
+
+    /// Why the node's state does not let clients write, if so.
+    #[cold]
+    pub(super) fn refusal_of_writes(&self) -> Option<&'static str> {
         let standing = &self.switches.standing;
         let config = &self.config;
-        let writes = command.has(flag::WRITE);
-        if writes
-            && standing.role == Role::Leader
+        if standing.role == Role::Leader
             && config.min_replicas_to_write > 0
             && config.min_replicas_max_lag > 0
             && standing.good_followers < config.min_replicas_to_write
         {
             return Some("NOREPLICAS Not enough good replicas to write.");
         }
-        if writes && standing.save_failed && config.stop_writes_on_bgsave_error {
+        if standing.save_failed && config.stop_writes_on_bgsave_error {
             return Some(
                 "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
                  Commands that may modify the data set are disabled, because this instance is configured to report \
@@ -179,18 +211,8 @@ impl Core {
                  Redis logs for details about the RDB error.",
             );
         }
-        if let Role::Follower { up } = standing.role {
-            if writes && config.replica_read_only {
-                return Some("READONLY You can't write against a read only replica.");
-            }
-            if !up && !config.replica_serve_stale_data && !command.has(flag::STALE) {
-                return Some(
-                    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-                );
-            }
-        }
-        if standing.loading && !command.has(flag::LOADING) {
-            return Some("LOADING Redis is loading the dataset in memory");
+        if standing.role != Role::Leader && config.replica_read_only {
+            return Some("READONLY You can't write against a read only replica.");
         }
         None
     }
@@ -254,7 +276,7 @@ impl Core {
             _ => &limits.normal,
         };
         let unlimited = limit.hard_bytes == 0 && limit.soft_bytes == 0;
-        if unlimited || session.client.close == Some(Close::Now) {
+        if unlimited || session.is_leader() || session.client.close == Some(Close::Now) {
             return;
         }
         let unread = (session.out.len() + session.staged_live) as u64;
@@ -284,7 +306,7 @@ impl Core {
         let queued = session.queue.as_ref().map_or(0, |queue| queue.bytes);
         let held = session.input.len() + session.parser.memory_bytes() + queued;
         self.stats.query_buffer_peak_bytes = self.stats.query_buffer_peak_bytes.max(held as u64);
-        if held as u64 > self.config.client_query_buffer_limit {
+        if held as u64 > self.config.client_query_buffer_limit && !session.is_leader() {
             self.stats.totals.query_limit_disconnections += 1;
             self.os.log_warning(&format!(
                 "Closing client id={} addr={} that reached max query buffer length ({held} bytes).",
@@ -312,6 +334,7 @@ impl Core {
                 && idle_ms > timeout_ms
                 && session.under_way() == 0
                 && !session.client.monitor
+                && !session.is_leader()
                 && !session.client.is_subscriber()
             {
                 session.client.close(Close::Now);

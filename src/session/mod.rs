@@ -21,6 +21,7 @@ mod core;
 mod dispatch;
 mod exec;
 mod gate;
+mod leader;
 mod loading;
 mod monitor;
 mod multi;
@@ -95,6 +96,8 @@ pub struct Session {
     watched: Option<Box<watch::Watched>>,
     /// What it waits for.
     waiting: Option<Box<blocking::Waiting>>,
+    /// Present in the session of the leader's stream.
+    applying: Option<Box<leader::Applying>>,
     /// Monitors are shown the EXEC that started last when it has run.
     shown_later: bool,
     /// What follows the queued lines is no line: answered when they have run.
@@ -136,6 +139,7 @@ impl Session {
             queue: None,
             watched: None,
             waiting: None,
+            applying: None,
             shown_later: false,
             broken: None,
             slots: VecDeque::new(),

@@ -115,7 +115,16 @@ impl Core {
     ) -> bool {
         let queue = session.queue.as_deref();
         let flags = queue.map_or(0, |queue| queue.flags);
-        if flags & (flag::WRITE | flag::MAY_REPLICATE) != 0 && self.is_paused_now() {
+        let may_change = flags & (flag::WRITE | flag::MAY_REPLICATE) != 0;
+        if self.gated
+            && flags & flag::WRITE != 0
+            && !session.is_leader()
+            && let Some(refusal) = self.refusal_of_writes()
+        {
+            self.reject(session, id, refusal);
+            return true;
+        }
+        if may_change && self.is_paused_now() && !session.is_leader() {
             session.blocked = Blocked::Pause;
             session.client.blocked = true;
             self.wait_for_turn(session);
@@ -430,6 +439,7 @@ impl Session {
             no_touch: self.client.no_touch,
             tracks: self.client.tracks_reads(),
             may_block: false,
+            leader: self.client.leader,
             args: 0,
             hash: 0,
         }

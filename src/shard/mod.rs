@@ -21,7 +21,7 @@ use crate::command::{
     Block, CommandId, Cx, Effects, KeyRef, Place, Registry, Run, Spread, Switches, flag,
 };
 use crate::config::Config;
-use crate::keyspace::{Expired, ExpiredPart, Key, Keyspace, OwnedEntry};
+use crate::keyspace::{Expired, ExpiredPart, ExpiryPolicy, Key, Keyspace, OwnedEntry};
 use crate::log::Lane;
 use crate::mesh::{Claim, Head, LentKey, Others, OwnedLine, Waiter, WaiterId};
 use crate::resp::{Line, Output, Proto, Reply, encode_args, encode_line};
@@ -287,7 +287,15 @@ impl Shard {
             may_block: head.may_block,
             woken_by: env.woken_by,
         };
-        let result = handler(&mut cx);
+        let result = if head.leader {
+            let policy = cx.keyspace.expiry_policy();
+            cx.keyspace.set_expiry_policy(ExpiryPolicy::Ignore);
+            let result = handler(&mut cx);
+            cx.keyspace.set_expiry_policy(policy);
+            result
+        } else {
+            handler(&mut cx)
+        };
         let mut failed = false;
         if let Err(fault) = result {
             cx.reply.error(fault.as_str());
@@ -326,8 +334,14 @@ impl Shard {
     }
 
     /// Takes entries out for a transaction that holds their keys.
-    pub fn lend(&mut self, keys: &[LentKey]) -> Vec<Option<OwnedEntry>> {
-        keys.iter()
+    /// For the leader's lines expired keys are keys like any other.
+    pub fn lend(&mut self, keys: &[LentKey], leader: bool) -> Vec<Option<OwnedEntry>> {
+        let policy = self.keyspace.expiry_policy();
+        if leader {
+            self.keyspace.set_expiry_policy(ExpiryPolicy::Ignore);
+        }
+        let entries = keys
+            .iter()
             .map(|lent| {
                 let key = Key {
                     bytes: &lent.key,
@@ -336,7 +350,9 @@ impl Shard {
                 self.keyspace.peek(lent.db, key)?;
                 self.keyspace.take(lent.db, key)
             })
-            .collect()
+            .collect();
+        self.keyspace.set_expiry_policy(policy);
+        entries
     }
 
     /// Takes lent entries back, as the transaction left them.

@@ -338,6 +338,7 @@ mod tests {
             resp3: false,
             no_touch: false,
             tracks: false,
+            leader: false,
             may_block: true,
             args: 0,
             hash: 0,

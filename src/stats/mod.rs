@@ -54,6 +54,8 @@ totals! {
     output_limit_disconnections,
     /// Clients closed because their query buffer outgrew the limit.
     query_limit_disconnections,
+    /// Error replies to the leader's lines, on a follower.
+    leader_errors,
     /// Failed AUTHs.
     auth_denied,
     /// Nanoseconds spent in active expiry.
