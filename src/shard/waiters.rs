@@ -340,6 +340,7 @@ mod tests {
             tracks: false,
             leader: false,
             may_block: true,
+            leader: false,
             args: 0,
             hash: 0,
         };
