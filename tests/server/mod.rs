@@ -14,6 +14,7 @@ mod peers;
 mod protocol;
 mod pubsub;
 mod rdb;
+mod replication;
 mod saving;
 mod starting;
 mod tools;
