@@ -81,7 +81,35 @@ fn same(leader: &Server, follower: &Server) {
     wait_until("both are the same", SYNC_TIMEOUT, || {
         look() || std::time::Instant::now() > deadline
     });
-    assert!(look(), "{seen}");
+    let same = look();
+    if !same {
+        tell_differences(leader, follower);
+    }
+    assert!(same, "{seen}");
+}
+
+/// Prints the keys that differ.
+fn tell_differences(leader: &Server, follower: &Server) {
+    let mut wires = [leader.wire(), follower.wire()];
+    for db in 0..4 {
+        let mut seen = wires.each_mut().map(|wire| {
+            wire.run(&format!("SELECT {db}"));
+            let keys = wire.run("KEYS *");
+            let keys = keys.elements().iter().map(Value::text);
+            let keys: Vec<String> = keys.collect();
+            keys.into_iter()
+                .map(|key| {
+                    let digest = wire.run(&format!("DEBUG DIGEST-VALUE {key}"));
+                    let ttl = wire.run(&format!("PEXPIRETIME {key}"));
+                    format!("{db} {key} {digest:?} {ttl:?}")
+                })
+                .collect::<std::collections::BTreeSet<String>>()
+        });
+        let [leader, follower] = &mut seen;
+        for key in leader.symmetric_difference(follower) {
+            eprintln!("{} {key}", leader.contains(key));
+        }
+    }
 }
 
 /// Some data of all types.
