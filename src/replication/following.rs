@@ -176,7 +176,11 @@ impl Replication {
                 Stage::Syncing(incoming) => match incoming.phase {
                     Phase::Begins => true,
                     Phase::Flushes | Phase::Ended => false,
-                    Phase::Loads => self.load_wants_more(),
+                    // Behind the end of the data its mark is still to come.
+                    Phase::Loads => self
+                        .loading
+                        .as_ref()
+                        .is_some_and(|loading| loading.is_at_end() || loading.wants_more()),
                 },
                 Stage::Online => following.feed.has_room(),
                 _ => true,
