@@ -60,6 +60,8 @@ pub struct Loading {
     on_their_way: usize,
     counts: Counts,
     origin: Origin,
+    /// Functions, and data of modules that no key holds.
+    passed_over: u64,
     /// Bytes of the data, when that is known.
     total_bytes: u64,
     begun_ms: i64,
@@ -77,6 +79,7 @@ impl Loading {
             on_their_way: 0,
             counts: Counts::default(),
             origin: Origin::default(),
+            passed_over: 0,
             total_bytes: 0,
             begun_ms: 0,
         }
@@ -101,12 +104,10 @@ impl Loading {
                     }
                 }
                 Item::Aux { key, value } => self.fact(&key, &value),
-                // Functions and the data of modules are not kept here.
+                Item::Function(_) | Item::ModuleAux { .. } => self.passed_over += 1,
                 Item::Header { .. }
                 | Item::SelectDb(_)
                 | Item::ResizeDb { .. }
-                | Item::Function(_)
-                | Item::ModuleAux { .. }
                 | Item::End { .. } => {}
             }
         }
@@ -178,6 +179,11 @@ impl Loading {
     /// What the shards have taken so far.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Functions, and data of modules that no key holds, which are not kept here.
+    pub fn passed_over(&self) -> u64 {
+        self.passed_over
     }
 
     /// What the data says of where it comes from.

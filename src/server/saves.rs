@@ -103,6 +103,12 @@ impl Saves {
                 counts.keys,
                 counts.expired
             );
+            if done.passed_over() > 0 {
+                tracing::warn!(
+                    "{} functions or data of modules in the file are not kept: the next save is without them",
+                    done.passed_over()
+                );
+            }
             replication.loaded_from_file(&done);
         } else if now_ns >= self.next_progress_ns {
             self.next_progress_ns = now_ns + PROGRESS_NS;
