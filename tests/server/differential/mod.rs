@@ -403,6 +403,11 @@ fn dumps() {
 }
 
 #[test]
+fn saves() {
+    compare(include_str!("saving.txt"), DEBUG);
+}
+
+#[test]
 fn blocking() {
     compare(include_str!("blocking.txt"), DEBUG);
 }
