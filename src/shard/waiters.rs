@@ -340,7 +340,6 @@ mod tests {
             tracks: false,
             leader: false,
             may_block: true,
-            leader: false,
             args: 0,
             hash: 0,
         };
