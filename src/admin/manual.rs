@@ -23,6 +23,7 @@ const GROUPS: &[(Group, &str)] = &[
     (Group::Stream, "Streams"),
     (Group::HyperLogLog, "HyperLogLogs"),
     (Group::Geo, "Geospatial"),
+    (Group::Cluster, "Cluster"),
     (Group::Pubsub, "Publish and subscribe"),
     (Group::Server, "Server"),
 ];

@@ -10,6 +10,7 @@ pub mod info;
 pub mod latency;
 pub mod manual;
 pub mod memory;
+pub mod modules;
 pub mod server;
 pub mod slow_log;
 
@@ -21,15 +22,16 @@ mod testnode;
 use std::sync::OnceLock;
 
 use crate::command::{
-    Command, Registry, bitmap, client_command, connection, database, dump, expire, generic, geo,
-    hash, hyperloglog, list, object, pubsub, replication, saving, scan, set, sort, sorted_set,
-    stream, string, transaction,
+    Command, Registry, bitmap, client_command, cluster, connection, database, dump, expire,
+    generic, geo, hash, hyperloglog, list, object, pubsub, replication, saving, scan, set, sort,
+    sorted_set, stream, string, transaction,
 };
 
 /// The tables of all families: the one place that knows which there are.
 pub const TABLES: &[&[Command]] = &[
     bitmap::TABLE,
     client_command::TABLE,
+    cluster::TABLE,
     command_info::TABLE,
     config_command::TABLE,
     connection::TABLE,
@@ -45,6 +47,7 @@ pub const TABLES: &[&[Command]] = &[
     latency::TABLE,
     list::TABLE,
     memory::TABLE,
+    modules::TABLE,
     object::TABLE,
     pubsub::TABLE,
     replication::TABLE,

@@ -19,6 +19,7 @@ mod client;
 pub mod client_command;
 mod client_list;
 pub mod client_tracking;
+pub mod cluster;
 pub mod connection;
 pub mod cx;
 pub mod database;
@@ -193,6 +194,8 @@ pub enum Group {
     HyperLogLog,
     /// Geospatial commands.
     Geo,
+    /// Cluster commands.
+    Cluster,
 }
 
 impl Group {
@@ -213,6 +216,7 @@ impl Group {
             Group::Stream => "stream",
             Group::HyperLogLog => "hyperloglog",
             Group::Geo => "geo",
+            Group::Cluster => "cluster",
         }
     }
 }

@@ -418,6 +418,11 @@ fn expiry() {
 }
 
 #[test]
+fn replication() {
+    compare(include_str!("replication.txt"), DEBUG);
+}
+
+#[test]
 fn connections() {
     compare(include_str!("connections.txt"), &[]);
 }
