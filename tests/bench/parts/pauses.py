@@ -1,0 +1,192 @@
+"""Sections growth and pauses: the longest answer to PING while a table grows, and while a large key goes."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+from .cells import check, table
+from .server import CLIENT_CPU
+from .strings import check_loaded
+from .types import fill, member, pair, scored
+from .wire import Connection, Failure, encode, load, pipe
+
+def loader_process(port, count, key, value):
+    """Loads keys in a process of its own, behind the probe in the scheduler's eyes."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.sched_setaffinity(0, {CLIENT_CPU})
+            os.nice(19)
+            load(port, count, key, value)
+            code = 0
+        except Exception as error:  # the parent reads the exit code
+            print(f"loading: {error}", file=sys.stderr)
+        finally:
+            os._exit(code)
+    return child
+
+
+def growth(programs, options, counts):
+    print("## Pauses while the table grows\n")
+    print(
+        f"PING a thousand times per second while {counts.pause_keys:,} keys are loaded through one pipelining "
+        "connection; milliseconds. Beside it the same without load: what the machine itself adds.\n"
+    )
+    affinity = os.sched_getaffinity(0)
+    key, value = b"k:%014d", b"v%031d"
+    rows = []
+    for program in programs:
+        with program.start(options.shards) as server:
+            os.sched_setaffinity(0, {CLIENT_CPU})
+            try:
+                idle_until = time.monotonic() + (0.2 if options.quick else 5)
+                idle = probe(server.port, lambda: time.monotonic() > idle_until)
+                child = loader_process(server.port, counts.pause_keys, key, value)
+                status = []
+
+                def loaded():
+                    pid, code = os.waitpid(child, os.WNOHANG)
+                    if pid:
+                        status.append(code)
+                    return bool(pid)
+
+                busy = probe(server.port, loaded)
+            finally:
+                os.sched_setaffinity(0, affinity)
+            check(status == [0], f"{program.name}: the keys were loaded")
+            check_loaded(server, counts.pause_keys, key, value)
+            rows.append([
+                program.name, f"{max(idle):.2f}", f"{quantile(busy, 0.5):.2f}", f"{quantile(busy, 0.99):.2f}",
+                f"{quantile(busy, 0.999):.2f}", f"{max(busy):.2f}", f"{len(busy):,}",
+            ])  # fmt: skip
+    table(["server", "longest, idle", "p50", "p99", "p99.9", "longest", "PINGs"], rows)
+
+
+def quantile(values, part):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * part))]
+
+
+def probe(port, ended):
+    """Milliseconds of each PING, one per millisecond at most, until `ended()`; at least one."""
+    connection = Connection(port)
+    times = []
+    asked = time.monotonic()
+    while True:
+        start = time.perf_counter()
+        connection.call("PING")
+        took = time.perf_counter() - start
+        times.append(took * 1e3)
+        now = time.monotonic()
+        if now - asked > 0.02:
+            asked = now
+            if ended():
+                break
+        time.sleep(max(0.0, 0.001 - took))
+    connection.close()
+    return times
+
+
+def realtime():
+    """The command that gives a server precedence over all else on the machine, where that is permitted."""
+    front = ["chrt", "-f", "5"]
+    if shutil.which("chrt") and subprocess.run([*front, "true"], capture_output=True, check=False).returncode == 0:
+        return front
+    return []
+
+
+class RealtimeClient:
+    """As a context: this process is the only one on the client's CPU, as far as that is permitted."""
+
+    def __enter__(self):
+        self.affinity = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {CLIENT_CPU})
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(5))
+        except PermissionError:
+            pass
+
+    def __exit__(self, *_):
+        try:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        except PermissionError:
+            pass
+        os.sched_setaffinity(0, self.affinity)
+
+
+KINDS = [
+    ("list", "RPUSH", member),
+    ("set", "SADD", member),
+    ("sorted set", "ZADD", scored),
+    ("hash", "HSET", pair),
+]
+# What makes the key `victim` go: lines, the first of which begins it.
+WAYS = [
+    ("DEL", ["DEL", "victim"]),
+    ("UNLINK", ["UNLINK", "victim"]),
+    ("expiry", ["PEXPIRE", "victim", "50"]),
+    ("FLUSHALL ASYNC", ["FLUSHALL", "ASYNC"]),
+]
+
+
+def disturbed(server, line, seconds):
+    """Milliseconds of PINGs while `line` runs and until the server has had nothing to do for a while, and at least for
+    `seconds`."""
+    connection = Connection(server.port)
+    start = time.monotonic()
+    marks = [(start, server.cpu_seconds())]
+    connection.socket.sendall(encode(*line))
+
+    def quiet():
+        now = time.monotonic()
+        marks.append((now, server.cpu_seconds()))
+        while len(marks) > 2 and now - marks[1][0] > 0.3:
+            marks.pop(0)
+        took, used = now - marks[0][0], marks[-1][1] - marks[0][1]
+        return now - start > seconds and took >= 0.3 and used < 0.15 * took
+
+    times = probe(server.port, quiet)
+    reply = connection.reply()
+    connection.close()
+    check(not isinstance(reply, Failure), f"{server.name}: {' '.join(line)} says {reply}")
+    return times
+
+
+def pauses(programs, options, counts):
+    front = realtime()
+    count = counts.pause_elements
+    print("## Pauses while a large key goes\n")
+    print(
+        f"PING a thousand times per second while a key of {count:,} elements goes, until the server has nothing to do any "
+        "more; the longest, in milliseconds. The column idle is the same without anything that goes. "
+        + (f"Server and client under `{' '.join(front)}`.\n" if front else "Real-time scheduling is not permitted here.\n")
+    )
+    rows = []
+    for kind, command, element in KINDS:
+        for program in programs:
+            with program.start(options.shards, front=front) as server:
+                connection = Connection(server.port)
+                connection.socket.settimeout(300)
+                pipe(server.port, fill(command, "original", count, element))
+                longest = []
+                with RealtimeClient():
+                    idle = probe(server.port, after(0.2 if options.quick else 2))
+                for _, line in WAYS:
+                    copied = connection.call("COPY", "original", "victim")
+                    check(copied == 1, f"{server.name}: COPY says {copied}")
+                    server.settle(0.3)
+                    with RealtimeClient():
+                        longest.append(max(disturbed(server, line, 0.1 if options.quick else 1)))
+                    left = connection.call("EXISTS", "victim")
+                    check(left == 0, f"{server.name}: EXISTS after {' '.join(line)} says {left}")
+                connection.close()
+                rows.append([kind, program.name, f"{max(idle):.2f}", *(f"{each:.2f}" for each in longest)])
+    table(["type", "server", "idle", *(name for name, _ in WAYS)], rows)
+
+
+def after(seconds):
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() > until
