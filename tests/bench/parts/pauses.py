@@ -1,8 +1,6 @@
 """Sections growth and pauses: the longest answer to PING while a table grows, and while a large key goes."""
 
 import os
-import shutil
-import subprocess
 import sys
 import time
 
@@ -90,14 +88,6 @@ def probe(port, ended):
     return times
 
 
-def realtime():
-    """The command that gives a server precedence over all else on the machine, where that is permitted."""
-    front = ["chrt", "-f", "5"]
-    if shutil.which("chrt") and subprocess.run([*front, "true"], capture_output=True, check=False).returncode == 0:
-        return front
-    return []
-
-
 class RealtimeClient:
     """As a context: this process is the only one on the client's CPU, as far as that is permitted."""
 
@@ -132,10 +122,11 @@ WAYS = [
 ]
 
 
-def disturbed(server, line, seconds):
-    """Milliseconds of PINGs while `line` runs and until the server has had nothing to do for a while, and at least for
-    `seconds`."""
+def disturbed(server, line, busy_part, seconds):
+    """Milliseconds of PINGs while `line` runs and until the server is hardly busier than the PINGs made it before, at
+    least for `seconds`."""
     connection = Connection(server.port)
+    connection.socket.settimeout(300)
     start = time.monotonic()
     marks = [(start, server.cpu_seconds())]
     connection.socket.sendall(encode(*line))
@@ -143,10 +134,10 @@ def disturbed(server, line, seconds):
     def quiet():
         now = time.monotonic()
         marks.append((now, server.cpu_seconds()))
-        while len(marks) > 2 and now - marks[1][0] > 0.3:
+        while now - marks[1][0] > 0.3:
             marks.pop(0)
         took, used = now - marks[0][0], marks[-1][1] - marks[0][1]
-        return now - start > seconds and took >= 0.3 and used < 0.15 * took
+        return now - start > seconds and took >= 0.3 and used < (1.5 * busy_part + 0.05) * took
 
     times = probe(server.port, quiet)
     reply = connection.reply()
@@ -156,35 +147,42 @@ def disturbed(server, line, seconds):
 
 
 def pauses(programs, options, counts):
-    front = realtime()
     count = counts.pause_elements
     print("## Pauses while a large key goes\n")
     print(
         f"PING a thousand times per second while a key of {count:,} elements goes, until the server has nothing to do any "
-        "more; the longest, in milliseconds. The column idle is the same without anything that goes. "
-        + (f"Server and client under `{' '.join(front)}`.\n" if front else "Real-time scheduling is not permitted here.\n")
+        "more; the longest, in milliseconds. The column idle is the same without anything that goes. Server and client "
+        "have real-time priority (SCHED_FIFO) where that is permitted, which the last column tells.\n"
     )
     rows = []
     for kind, command, element in KINDS:
         for program in programs:
-            with program.start(options.shards, front=front) as server:
+            with program.start(options.shards) as server:
                 connection = Connection(server.port)
                 connection.socket.settimeout(300)
                 pipe(server.port, fill(command, "original", count, element))
-                longest = []
+                permitted = server.take_precedence()
                 with RealtimeClient():
+                    start, used = time.monotonic(), server.cpu_seconds()
                     idle = probe(server.port, after(0.2 if options.quick else 2))
+                    busy_part = (server.cpu_seconds() - used) / (time.monotonic() - start)
+                longest = []
                 for _, line in WAYS:
                     copied = connection.call("COPY", "original", "victim")
                     check(copied == 1, f"{server.name}: COPY says {copied}")
                     server.settle(0.3)
                     with RealtimeClient():
-                        longest.append(max(disturbed(server, line, 0.1 if options.quick else 1)))
+                        longest.append(max(disturbed(server, line, busy_part, 0.1 if options.quick else 1)))
                     left = connection.call("EXISTS", "victim")
                     check(left == 0, f"{server.name}: EXISTS after {' '.join(line)} says {left}")
                 connection.close()
-                rows.append([kind, program.name, f"{max(idle):.2f}", *(f"{each:.2f}" for each in longest)])
-    table(["type", "server", "idle", *(name for name, _ in WAYS)], rows)
+                rows.append([
+                    kind, program.name, f"{max(idle):.2f}", *(f"{each:.2f}" for each in longest),
+                    "yes" if permitted else "no",
+                ])  # fmt: skip
+                if not options.quick:
+                    print(f"pauses: {' | '.join(rows[-1])}", file=sys.stderr)
+    table(["type", "server", "idle", *(name for name, _ in WAYS), "real-time"], rows)
 
 
 def after(seconds):

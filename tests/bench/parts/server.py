@@ -21,21 +21,20 @@ class Program:
         self.name = name
         self.command = command
 
-    def start(self, shards=1, cpu=SERVER_CPU, arguments=(), front=()):
-        """`arguments` follow the program's own, `front` is a command that starts it, such as chrt."""
-        return Server(self, shards, cpu, arguments, front)
+    def start(self, shards=1, cpu=SERVER_CPU):
+        return Server(self, shards, cpu)
 
 
 class Server:
     """A running server; use as a context."""
 
-    def __init__(self, program, shards, cpu, arguments, front):
+    def __init__(self, program, shards, cpu):
         self.name = program.name
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         text = program.command.replace("{port}", str(self.port)).replace("{shards}", str(shards))
-        self.command = ([] if cpu is None else ["taskset", "-c", str(cpu)]) + list(front) + shlex.split(text) + list(arguments)
+        self.command = ([] if cpu is None else ["taskset", "-c", str(cpu)]) + shlex.split(text)
         self.dir = tempfile.TemporaryDirectory()
         self.log = open(os.path.join(self.dir.name, "log"), "w+b")
         self.process = subprocess.Popen(
@@ -93,6 +92,20 @@ class Server:
     def resident_bytes(self):
         with open(f"/proc/{self.process.pid}/status") as file:
             return int(re.search(r"VmRSS:\s+(\d+) kB", file.read()).group(1)) * 1024
+
+    def take_precedence(self):
+        """Gives the server precedence over all else on its CPU, but not to Redis's threads for the background, which
+        are meant to yield to the one that answers. Says whether that is permitted."""
+        base = f"/proc/{self.process.pid}/task"
+        try:
+            for thread in os.listdir(base):
+                with open(f"{base}/{thread}/comm") as file:
+                    background = file.read().startswith(("bio_", "jemalloc_bg"))
+                if not background:
+                    os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(5))
+        except PermissionError:
+            return False
+        return True
 
     def settle(self, seconds=0.05):
         """Waits until the server has nothing to do but its clock: what was freed in the background is freed."""
