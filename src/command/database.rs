@@ -212,4 +212,21 @@ mod tests {
             assert_eq!(kit.keyspace.has_garbage(), later, "{line} {lazy}");
         }
     }
+
+    #[test]
+    fn a_flushed_large_value_is_freed_in_slices() {
+        let mut kit = Kit::new(&[TABLE, super::super::set::TABLE]);
+        for start in (0..10_000).step_by(100) {
+            let members: Vec<String> = (start..start + 100).map(|n| format!("m{n}")).collect();
+            kit.expect(&format!("SADD s {}", members.join(" ")), ":100|");
+        }
+        kit.expect("FLUSHALL ASYNC", "+OK|");
+        let before = kit.keyspace.memory();
+        assert!(kit.keyspace.free_slice(100));
+        assert!(kit.keyspace.memory() > before / 2);
+        let slices =
+            std::iter::repeat_with(|| kit.keyspace.free_slice(100)).take_while(|left| *left);
+        assert!(slices.count() >= 5);
+        assert_eq!(kit.keyspace.garbage_keys(), 0);
+    }
 }

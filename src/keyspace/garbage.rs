@@ -74,9 +74,15 @@ impl Keyspace {
         while left > 0
             && let Some(table) = garbage.tables.front_mut()
         {
-            let mut bytes = 0;
-            let freed = table.dismantle(left, |entry| bytes += entry.memory_bytes());
-            garbage.entry_bytes -= bytes;
+            let (entries, entry_bytes) = (&mut garbage.entries, &mut garbage.entry_bytes);
+            let freed = table.dismantle(left, |entry| {
+                // A large value of a flushed database is freed in slices like one that was deleted.
+                if entry.free_effort() > EFFORT_AT_ONCE_MAX {
+                    entries.push_back(entry);
+                } else {
+                    *entry_bytes -= entry.memory_bytes();
+                }
+            });
             left = left.saturating_sub(freed);
             if table.is_empty() {
                 garbage.tables.pop_front();

@@ -248,18 +248,16 @@ impl<E: Element> TableOf<E> {
     }
 
     /// Takes entries out until the table is empty or about `budget` are gone; the rest is no table any more, but for
-    /// another call of this. Says how many went.
-    pub fn dismantle(&mut self, budget: usize, mut taken: impl FnMut(&E)) -> usize {
+    /// another call of this. `taken` gets each, to drop it now or later. Says how many went.
+    pub fn dismantle(&mut self, budget: usize, mut taken: impl FnMut(E)) -> usize {
         let mut count = 0;
         while count < budget
-            && let Some(segment) = self.segments.pop()
+            && let Some(mut segment) = self.segments.pop()
         {
-            for (_, _, entry) in segment.entries() {
-                taken(entry);
-            }
             count += segment.len() + 1;
             self.len -= segment.len();
             self.segments_bytes -= segment.memory_bytes();
+            segment.dismantle(&mut taken);
         }
         if self.segments.is_empty() {
             *self = TableOf::new();

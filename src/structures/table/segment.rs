@@ -297,6 +297,18 @@ impl<E: Element> Segment<E> {
         })
     }
 
+    /// Takes all entries out, the next ones prefetched; the segment is used no more.
+    pub(super) fn dismantle(&mut self, mut taken: impl FnMut(E)) {
+        for index in 0..self.groups.len() {
+            self.prefetch_entries_ahead(index);
+            for slot in &mut self.groups[index].slots {
+                if let Some(entry) = slot.take() {
+                    taken(entry);
+                }
+            }
+        }
+    }
+
     /// Prefetches the entries that a walk over the groups meets after those of `index`.
     pub(super) fn prefetch_entries_ahead(&self, index: usize) {
         const AHEAD: usize = 3;
