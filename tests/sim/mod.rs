@@ -14,6 +14,7 @@ mod saving;
 mod sessions;
 mod tracking;
 mod transactions;
+mod types;
 
 /// Runs `test` with every seed of a run: `SEED` alone, or `SHARDINE_SIM_SEEDS` of them, or `usual` ones.
 fn with_seeds(usual: u64, mut test: impl FnMut(u64)) {
