@@ -69,6 +69,7 @@ fn caught_up(leader: &Server, follower: &Server) {
 #[track_caller]
 fn same(leader: &Server, follower: &Server) {
     let mut seen = String::new();
+    let mut same = false;
     let mut look = || {
         caught_up(leader, follower);
         let both = [leader, follower];
@@ -79,9 +80,9 @@ fn same(leader: &Server, follower: &Server) {
     };
     let deadline = std::time::Instant::now() + SYNC_TIMEOUT / 4;
     wait_until("both are the same", SYNC_TIMEOUT, || {
-        look() || std::time::Instant::now() > deadline
+        same = look();
+        same || std::time::Instant::now() > deadline
     });
-    let same = look();
     if !same {
         tell_differences(leader, follower);
     }
