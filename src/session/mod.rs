@@ -26,6 +26,7 @@ mod loading;
 mod monitor;
 mod multi;
 mod pubsub;
+mod running;
 mod serving;
 mod sessions;
 mod snapshot;

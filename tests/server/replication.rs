@@ -69,7 +69,6 @@ fn caught_up(leader: &Server, follower: &Server) {
 #[track_caller]
 fn same(leader: &Server, follower: &Server) {
     let mut seen = String::new();
-    let mut same = false;
     let mut look = || {
         caught_up(leader, follower);
         let both = [leader, follower];
