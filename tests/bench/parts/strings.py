@@ -80,17 +80,6 @@ def run_blocks(server, depth, blocks, keys, pinned=True):
     return Cell(requests / seconds, 0.0, 0.0, cpu * 1e6 / requests, counters)
 
 
-def measure(server, test, depth, counts, pinned=True):
-    """A cell that lasts long enough to mean something."""
-    run = run_blocks if test == "multi" else run_benchmark
-    requests = counts.probe_requests * (1 if depth == 1 else 4)
-    cell = run(server, test, depth, requests, counts.keys, pinned)
-    wanted = int(cell.throughput * counts.cell_seconds)
-    if wanted > requests:
-        cell = run(server, test, depth, wanted, counts.keys, pinned)
-    return cell
-
-
 def check_benchmark_values(server):
     """redis-benchmark's keys hold 64 bytes each."""
     connection = Connection(server.port)
