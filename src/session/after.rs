@@ -96,7 +96,7 @@ impl Core {
             for write in writes.iter().filter(|write| write.class != class::KEY_MISS) {
                 self.shard.watches.changed(write, |db, key| {
                     let key = keyspace.key(key);
-                    keyspace.contains(db, key)
+                    keyspace.inspect(db, key).is_some()
                 });
             }
         }

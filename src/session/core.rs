@@ -144,6 +144,8 @@ pub struct Core {
     trims_left: u32,
     next_cron_ns: u64,
     expiry_due_ns: u64,
+    /// Active expiry waits for the shard.
+    pub(super) expiry_claimed: bool,
     pub(super) scratch_out: Output,
     /// Replies of an EXEC are made here.
     pub(super) exec_out: Output,
@@ -213,6 +215,7 @@ impl Core {
             trims_left: 0,
             next_cron_ns: 0,
             expiry_due_ns: 0,
+            expiry_claimed: false,
             scratch_out: Output::default(),
             exec_out: Output::default(),
             config: options.config,
@@ -741,9 +744,35 @@ impl Core {
         if !self.switches.active_expire || self.is_paused_now() {
             return freeing;
         }
+        if self.shard.effects.logging && !self.shard.reservations.is_idle() {
+            self.claim_expiry();
+            return freeing;
+        }
+        self.expire_now() || freeing
+    }
+
+    /// Deletes some of what has expired. True when there is more.
+    pub(super) fn expire_now(&mut self) -> bool {
         let progress = self.shard.keyspace.expire_slice(EXPIRY_SLICE);
         self.tell_expired();
-        progress.more_due || freeing
+        progress.more_due
+    }
+
+    /// Waits until nothing is reserved: a key that has expired may be held, and its deletion would be logged behind what its
+    /// holder does to it later.
+    fn claim_expiry(&mut self) {
+        let due = self.shard.keyspace.next_due_ms();
+        if self.expiry_claimed || due.is_none_or(|due_ms| due_ms > self.now.wall_ms()) {
+            return;
+        }
+        self.expiry_claimed = true;
+        let claim = Claim {
+            whole: true,
+            write: true,
+            ..Claim::default()
+        };
+        self.shard.claim(claim, Claimant::Expiry);
+        self.run_ready();
     }
 
     /// Housekeeping, ten times a second.

@@ -135,6 +135,11 @@ impl Core {
                     let broken = self.end_watch_here(client);
                     self.grant(txn, claim, broken);
                 }
+                Claimant::Expiry => {
+                    self.expiry_claimed = false;
+                    self.expire_now();
+                    self.shard.release(claim);
+                }
                 Claimant::Visit(from, visit, part) => {
                     self.visited_here(from, visit, &part);
                     self.shard.release(claim);

@@ -199,17 +199,18 @@ impl Shard {
             hash: watched.hash,
         };
         let marks = [mark(watched.db, watched.hash)];
-        let there = self.keyspace.contains(watched.db, key);
+        // Nothing may be deleted here: whoever holds the key says what followers hear of it.
+        let there = self.keyspace.inspect(watched.db, key).is_some();
         (there || self.reservations.admits(&marks, false, false)).then_some(there)
     }
 
-    /// Looks at every key that the client watches here, so that expired ones are found; breaks the watch where a key is
-    /// gone without a trace.
+    /// Looks at every key that the client watches here, and breaks the watch where one has expired or is gone without a trace.
     pub fn look_at_watched(&mut self, client: u64) {
         let keys = self.watches.keys_of(client).to_vec();
         for (db, key) in keys {
             let found = self.keyspace.key(&key);
-            if !self.keyspace.contains(db, found) && self.watches.existed(client, db, &key) {
+            let gone = self.keyspace.inspect(db, found).is_none();
+            if gone && self.watches.existed(client, db, &key) {
                 self.watches.break_client(client);
             }
         }
@@ -303,7 +304,14 @@ impl Shard {
             failed = true;
         }
         if self.effects.logging {
-            self.log(env.config, spread, head.db, &line);
+            let changes = match spread {
+                // Every shard runs a line on everything; one of them logs it, whether it had anything itself or not.
+                Spread::All(_) => {
+                    self.place.index == 0 && !failed && registered.command.has(flag::WRITE)
+                }
+                _ => self.effects.dirty > 0,
+            };
+            self.log(env.config, changes, head.db, &line);
         }
         let ticks = (env.ticks)();
         let ns = ticks.saturating_sub(env.last_ticks);
@@ -383,9 +391,9 @@ impl Shard {
         self.effects.logging = on;
     }
 
-    /// Logs what the line that has just run did, behind the keys that it found expired.
+    /// Logs what the line that has just run did, if it `changes` anything, behind the keys that it found expired.
     #[cold]
-    fn log(&mut self, config: &Config, spread: Spread, db: u16, line: &Line<'_>) {
+    fn log(&mut self, config: &Config, changes: bool, db: u16, line: &Line<'_>) {
         if !self.lane.is_on() {
             return self.log_lent(config, db, line);
         }
@@ -396,9 +404,7 @@ impl Shard {
         let effects = &self.effects;
         if effects.rewritten {
             self.lane.append_encoded(db, &effects.log);
-        } else if effects.dirty > 0 && !(matches!(spread, Spread::All(_)) && self.place.index != 0)
-        {
-            // Every shard runs a line on everything; one of them logs it.
+        } else if changes {
             self.lane
                 .append(db, |bytes| encode_args(line.args(), bytes));
         }

@@ -45,6 +45,8 @@ pub enum Claimant {
     Visit(usize, u64, VisitPart),
     /// The replication shard: an instant at which nothing runs on any shard.
     Cut,
+    /// Active expiry, while what is deleted is logged: a key that somebody holds has its place in the log.
+    Expiry,
     /// A key of a database that lines wait for has changed: a round of offers. With a line, the claim covers all that this line
     /// needs, and the round is for it alone.
     Offer(usize, Box<[u8]>, Option<WaiterId>),
@@ -150,7 +152,7 @@ impl Reservations {
                 lane.open(claim.write.then_some(*txn))
             }
             Claimant::Line(..) | Claimant::Exec(..) | Claimant::Offer(..) => lane.open(None),
-            Claimant::Visit(..) | Claimant::Cut => None,
+            Claimant::Visit(..) | Claimant::Cut | Claimant::Expiry => None,
         };
         self.enter(id, claim, claimant, missing, slot);
     }

@@ -166,26 +166,6 @@ fn the_soft_limit_of_lockable_memory_is_raised() {
 }
 
 #[test]
-fn following_a_leader_is_refused_clearly() {
-    if judging_the_tests() {
-        return;
-    }
-    let port = harness::free_port().to_string();
-    refused(
-        &run(&["--port", &port, "--replicaof", "127.0.0.1 1"]),
-        &["replica"],
-    );
-    refused(
-        &run(&["--port", &port, "--replicaof", "127.0.0.1", "1"]),
-        &["replica"],
-    );
-    refused(
-        &run(&["-port", &port, "-replicaof", "127.0.0.1", "1"]),
-        &["replica"],
-    );
-}
-
-#[test]
 fn help_and_version_are_worth_reading() {
     let help = run(&["--help"]);
     let version = run(&["--version"]);
