@@ -371,7 +371,7 @@ parameters! {
         /// Permissions of the Unix socket; 0 leaves them to the umask.
         unixsocketperm: u32 = 0, Octal(0, 0o777), [], IMMUTABLE, Works;
         /// Address from which outgoing connections are made.
-        bind_source_addr: String = text(""), Unset, [], MUTABLE, REPLICATION;
+        bind_source_addr: String = text(""), Unset, [], MUTABLE, Works;
         /// Mark that the kernel puts on packets.
         socket_mark_id: u64 = 0, Integer(0, u32::MAX as i128), [], IMMUTABLE, Accepted("packets are not marked");
         /// New connections that are accepted in one turn.
@@ -431,7 +431,7 @@ parameters! {
         /// What SIGTERM does, as options of SHUTDOWN.
         shutdown_on_sigterm: ShutdownOptions = ShutdownOptions::default(), Plain, [], MUTABLE, Works;
         /// Seconds that a shutdown waits for followers.
-        shutdown_timeout: u64 = 10, COUNT, [], MUTABLE, REPLICATION;
+        shutdown_timeout: u64 = 10, COUNT, [], MUTABLE, Works;
         /// Send the log to syslog.
         syslog_enabled: bool = false, Plain, [], IMMUTABLE, NO_SYSLOG;
         /// Name under which syslog files the log.
@@ -579,77 +579,77 @@ parameters! {
     }
     "Replication" {
         /// Leader to follow.
-        replicaof: Option<ReplicaOf> = None, Plain, ["slaveof"], IMMUTABLE, REPLICATION;
+        replicaof: Option<ReplicaOf> = None, Plain, ["slaveof"], IMMUTABLE, Works;
         /// Password for the leader.
-        masterauth: String = text(""), Unset, [], MUTABLE, REPLICATION;
+        masterauth: String = text(""), Unset, [], MUTABLE, Works;
         /// User for the leader.
-        masteruser: String = text(""), Unset, [], MUTABLE, REPLICATION;
+        masteruser: String = text(""), Unset, [], MUTABLE, Works;
         /// Answer from old data while the leader is out of reach.
-        replica_serve_stale_data: bool = true, Plain, ["slave-serve-stale-data"], MUTABLE, REPLICATION;
+        replica_serve_stale_data: bool = true, Plain, ["slave-serve-stale-data"], MUTABLE, Works;
         /// Refuse writes of clients on a follower.
-        replica_read_only: bool = true, Plain, ["slave-read-only"], MUTABLE, REPLICATION;
+        replica_read_only: bool = true, Plain, ["slave-read-only"], MUTABLE, Works;
         /// Leave eviction on a follower to its leader.
         replica_ignore_maxmemory: bool = true, Plain, ["slave-ignore-maxmemory"], MUTABLE, REPLICATION;
         /// Free the old data in the background before a full synchronisation.
         replica_lazy_flush: bool = false, Plain, ["slave-lazy-flush"], MUTABLE, NO_BIO;
         /// Rank for promotion, the lowest first; 0 means never.
-        replica_priority: u64 = 100, COUNT, ["slave-priority"], MUTABLE, REPLICATION;
+        replica_priority: u64 = 100, COUNT, ["slave-priority"], MUTABLE, Works;
         /// Whether Sentinel lists this follower.
-        replica_announced: bool = true, Plain, [], MUTABLE, REPLICATION;
+        replica_announced: bool = true, Plain, [], MUTABLE, Works;
         /// Address that a follower tells its leader.
-        replica_announce_ip: String = text(""), Unset, ["slave-announce-ip"], MUTABLE, REPLICATION;
+        replica_announce_ip: String = text(""), Unset, ["slave-announce-ip"], MUTABLE, Works;
         /// Port that a follower tells its leader; 0 means its own.
-        replica_announce_port: u16 = 0, PORT, ["slave-announce-port"], MUTABLE, REPLICATION;
+        replica_announce_port: u16 = 0, PORT, ["slave-announce-port"], MUTABLE, Works;
         /// Let a follower go on when it cannot write to disk.
         replica_ignore_disk_write_errors: bool = false, Plain, [], MUTABLE, REPLICATION;
         /// What a follower does when the leader's stream makes an error.
-        propagation_error_behavior: PropagationErrorBehavior = PropagationErrorBehavior::Ignore, Plain, [], MUTABLE, REPLICATION;
+        propagation_error_behavior: PropagationErrorBehavior = PropagationErrorBehavior::Ignore, Plain, [], MUTABLE, Works;
         /// Send a full synchronisation without a file.
         repl_diskless_sync: bool = true, Plain, [], MUTABLE, Accepted("a full synchronisation is always sent without a file");
         /// Seconds to wait for more followers before it starts.
-        repl_diskless_sync_delay: u64 = 5, COUNT, [], MUTABLE, REPLICATION;
+        repl_diskless_sync_delay: u64 = 5, COUNT, [], MUTABLE, Works;
         /// Followers after which it starts at once; 0 means no such number.
         repl_diskless_sync_max_replicas: u64 = 0, COUNT, [], MUTABLE, REPLICATION;
         /// How a follower loads a full synchronisation.
         repl_diskless_load: DisklessLoad = DisklessLoad::Disabled, Plain, [], MUTABLE, Accepted("a full synchronisation is always loaded as it arrives");
         /// Seconds between pings to followers.
-        repl_ping_replica_period: u64 = 10, Integer(1, INT_MAX), ["repl-ping-slave-period"], MUTABLE, REPLICATION;
+        repl_ping_replica_period: u64 = 10, Integer(1, INT_MAX), ["repl-ping-slave-period"], MUTABLE, Works;
         /// Seconds of silence after which the link is given up.
-        repl_timeout: u64 = 60, Integer(1, INT_MAX), [], MUTABLE, REPLICATION;
+        repl_timeout: u64 = 60, Integer(1, INT_MAX), [], MUTABLE, Works;
         /// Send the stream in fewer, larger packets.
         repl_disable_tcp_nodelay: bool = false, Plain, [], MUTABLE, REPLICATION;
         /// Bytes of the stream that are kept for followers that come back.
-        repl_backlog_size: u64 = 1 << 20, MemoryFloor(16 << 10), [], MUTABLE, REPLICATION;
+        repl_backlog_size: u64 = 1 << 20, MemoryFloor(16 << 10), [], MUTABLE, Works;
         /// Seconds without followers after which they are dropped; 0 means never.
-        repl_backlog_ttl: u64 = 3600, LONG_COUNT, [], MUTABLE, REPLICATION;
+        repl_backlog_ttl: u64 = 3600, LONG_COUNT, [], MUTABLE, Works;
         /// Followers without which writes are refused.
-        min_replicas_to_write: u64 = 0, COUNT, ["min-slaves-to-write"], MUTABLE, REPLICATION;
+        min_replicas_to_write: u64 = 0, COUNT, ["min-slaves-to-write"], MUTABLE, Works;
         /// Seconds of lag after which a follower does not count.
-        min_replicas_max_lag: u64 = 10, COUNT, ["min-slaves-max-lag"], MUTABLE, REPLICATION;
+        min_replicas_max_lag: u64 = 10, COUNT, ["min-slaves-max-lag"], MUTABLE, Works;
         /// Close the connection after a reply that a follower must not send.
         close_on_replica_write: bool = true, Plain, [], HIDDEN, REPLICATION;
     }
     "Collections" {
         /// Fields up to which a hash stays compact.
-        hash_max_listpack_entries: u64 = 512, LONG_COUNT, ["hash-max-ziplist-entries"], MUTABLE, COLLECTIONS;
+        hash_max_listpack_entries: u64 = 512, LONG_COUNT, ["hash-max-ziplist-entries"], MUTABLE, Works;
         /// Length of a field or value up to which a hash stays compact.
-        hash_max_listpack_value: u64 = 64, BYTES, ["hash-max-ziplist-value"], MUTABLE, COLLECTIONS;
+        hash_max_listpack_value: u64 = 64, BYTES, ["hash-max-ziplist-value"], MUTABLE, Works;
         /// Elements of a list's node, or its size: -1 to -5 are 4 kb to 64 kb.
-        list_max_listpack_size: i64 = -2, Integer(INT_MIN, INT_MAX), ["list-max-ziplist-size"], MUTABLE, COLLECTIONS;
+        list_max_listpack_size: i64 = -2, Integer(INT_MIN, INT_MAX), ["list-max-ziplist-size"], MUTABLE, Works;
         /// Nodes at both ends of a list that are not compressed; 0 compresses none.
         list_compress_depth: u64 = 0, COUNT, [], MUTABLE, COLLECTIONS;
         /// Members up to which a set of integers stays compact.
-        set_max_intset_entries: u64 = 512, LONG_COUNT, [], MUTABLE, COLLECTIONS;
+        set_max_intset_entries: u64 = 512, LONG_COUNT, [], MUTABLE, Works;
         /// Members up to which a set stays compact.
-        set_max_listpack_entries: u64 = 128, LONG_COUNT, [], MUTABLE, COLLECTIONS;
+        set_max_listpack_entries: u64 = 128, LONG_COUNT, [], MUTABLE, Works;
         /// Length of a member up to which a set stays compact.
-        set_max_listpack_value: u64 = 64, LONG_COUNT, [], MUTABLE, COLLECTIONS;
+        set_max_listpack_value: u64 = 64, LONG_COUNT, [], MUTABLE, Works;
         /// Members up to which a sorted set stays compact.
-        zset_max_listpack_entries: u64 = 128, LONG_COUNT, ["zset-max-ziplist-entries"], MUTABLE, COLLECTIONS;
+        zset_max_listpack_entries: u64 = 128, LONG_COUNT, ["zset-max-ziplist-entries"], MUTABLE, Works;
         /// Length of a member up to which a sorted set stays compact.
-        zset_max_listpack_value: u64 = 64, BYTES, ["zset-max-ziplist-value"], MUTABLE, COLLECTIONS;
+        zset_max_listpack_value: u64 = 64, BYTES, ["zset-max-ziplist-value"], MUTABLE, Works;
         /// Bytes up to which a HyperLogLog stays compact.
-        hll_sparse_max_bytes: u64 = 3000, BYTES, [], MUTABLE, COLLECTIONS;
+        hll_sparse_max_bytes: u64 = 3000, BYTES, [], MUTABLE, Works;
         /// Bytes of a stream's node.
         stream_node_max_bytes: u64 = 4096, BYTES, [], MUTABLE, Works;
         /// Entries of a stream's node.
