@@ -238,6 +238,10 @@ impl Core {
             .remove(&id)
             .expect("only a granted transaction works");
         self.shard.release(claim);
+        self.tracking.tell_all();
+        if self.has_news() {
+            self.send_news(None);
+        }
         self.run_ready();
     }
 }

@@ -49,6 +49,11 @@ impl Core {
         }
         if all {
             self.tracking.all_changed();
+            // A transaction over several shards may be ahead here of what it does elsewhere, where a session of this core could
+            // still read what is about to go: its release tells.
+            if self.granted.is_empty() {
+                self.tracking.tell_all();
+            }
         }
     }
 

@@ -89,6 +89,8 @@ pub struct Tables {
     /// Turns in a row that have found too many keys.
     turns_over: usize,
     prefixes: Prefixes,
+    /// Whole databases have changed, and the sessions of this core are not told yet.
+    all_changed: bool,
     outgoing: Vec<Outgoing>,
 }
 
@@ -105,6 +107,7 @@ impl Tables {
             keys_max: usize::MAX,
             turns_over: 0,
             prefixes: Prefixes::new(own, cores),
+            all_changed: false,
             outgoing: Vec::new(),
         }
     }
@@ -172,10 +175,18 @@ impl Tables {
         }
     }
 
-    /// Whole databases have changed.
+    /// Whole databases have changed on this shard. Its core's sessions are told with [`Tables::tell_all`], when that holds on all
+    /// shards.
     pub fn all_changed(&mut self) {
         self.keys.clear();
-        self.outgoing.push(Outgoing::All);
+        self.all_changed = true;
+    }
+
+    /// What has changed as a whole here has changed so on all shards: no key is read any more as it was before.
+    pub fn tell_all(&mut self) {
+        if std::mem::take(&mut self.all_changed) {
+            self.outgoing.push(Outgoing::All);
+        }
     }
 
     fn tell(
@@ -313,7 +324,11 @@ mod tests {
         assert_eq!(told(&mut tables), "");
         assert_eq!((tables.keys(), tables.items()), (1, 1));
         tables.all_changed();
+        assert_eq!((told(&mut tables).as_str(), tables.keys()), ("", 0));
+        tables.tell_all();
         assert_eq!(told(&mut tables), "all");
+        tables.tell_all();
+        assert_eq!(told(&mut tables), "");
         assert!(tables.is_idle());
     }
 
