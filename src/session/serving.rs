@@ -126,16 +126,19 @@ impl Core {
         key: Box<[u8]>,
         only: Option<WaiterId>,
     ) {
+        let mut from = 0;
         if let Some(only) = only {
             self.shard.waiters.claim(db, &key);
-            self.shard.waiters.tried(only);
+            // Who stands before it had his turn in the round that made the claim. One of them may be busy with an offer of
+            // another owner: looked at again he would be in the way until the next message, which cannot come before this ends.
+            from = self.shard.waiters.tried(only).unwrap_or(0);
         }
         self.go_round(Round {
             claim,
             db,
             key,
             only,
-            from: 0,
+            from,
             asked: None,
         });
     }

@@ -176,11 +176,11 @@ impl Waiters {
         }
     }
 
-    /// The line is no longer tried as a new one.
-    pub fn tried(&mut self, id: WaiterId) {
-        if let Some(waiting) = self.waiting.get_mut(&id) {
-            waiting.tried = false;
-        }
+    /// The line is no longer tried as a new one. Its place, if it still waits.
+    pub fn tried(&mut self, id: WaiterId) -> Option<u64> {
+        let waiting = self.waiting.get_mut(&id)?;
+        waiting.tried = false;
+        Some(waiting.place)
     }
 
     /// The line's keys are looked at again.

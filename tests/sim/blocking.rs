@@ -271,6 +271,38 @@ fn every_element_is_given_once_in_any_delivery() {
     with_seeds(120, elements_go_where_they_belong);
 }
 
+/// A line before another is being served by the owner of its other key while both could be served here, the second with a
+/// claim of its own.
+fn a_busy_line_is_passed_by_one_with_two_keys(seed: u64) {
+    let mut random = Random::new(seed ^ 0xb5ed);
+    let (mut node, shards) = node(seed, &mut random);
+    let clients = [
+        line(&["BLPOP", "key2", "key3", "{t}0", "0"]),
+        line(&["BLMOVE", "{t}0", "{t}1", "LEFT", "RIGHT", "0"]),
+    ];
+    let clients = clients.map(|line| {
+        let connection = node.connect(random.index(shards));
+        node.send(connection, &line);
+        node.settle();
+        connection
+    });
+    for name in ["key2", "key3", "{t}0"] {
+        let pusher = node.connect(random.index(shards));
+        node.send(pusher, &line(&["RPUSH", name, "e1", "e2"]));
+    }
+    node.settle();
+    for client in clients {
+        let received = &node.connection(client).received;
+        assert!(!received.is_empty(), "a client waits in vain");
+    }
+    node.assert_quiet();
+}
+
+#[test]
+fn a_busy_line_holds_nobody_up() {
+    with_seeds(200, a_busy_line_is_passed_by_one_with_two_keys);
+}
+
 /// One that waits, having come when all before it already waited.
 struct Waiter {
     connection: ConnectionId,
