@@ -30,7 +30,7 @@ pub use wait::{Others, Verdict, Waiter, WaiterId};
 
 use crate::command::replicating::{Applied, Question, Standing};
 use crate::command::{CommandId, Part, Write, cx::VisitPart};
-use crate::keyspace::{OwnedEntry, Usage};
+use crate::keyspace::{Expired, OwnedEntry, Usage};
 use crate::log::Chunk;
 pub use crate::log::TxnId;
 use crate::pubsub::{Kind, Publication, Subscriber};
@@ -267,7 +267,9 @@ pub struct Returned {
     pub entries: Vec<(LentKey, Option<OwnedEntry>)>,
     /// What was changed of them.
     pub writes: Vec<Write>,
-    /// What the owner logs: lines as RESP arrays.
+    /// What the owner logs first: what the line found expired, of any owner and database.
+    pub expired: Vec<Expired>,
+    /// What the owner logs then: lines as RESP arrays.
     pub log: Vec<u8>,
     /// The database that they are for.
     pub db: u16,

@@ -213,6 +213,9 @@ impl Core {
         self.enter(id, returned.step);
         // What expired when the entries were lent came before what was done with them.
         self.tell_expired();
+        for expired in &returned.expired {
+            self.shard.log_one_expired(&self.config, expired);
+        }
         self.shard.lane.append_encoded(returned.db, &returned.log);
         self.shard.lane.leave();
         if !returned.writes.is_empty() {

@@ -395,7 +395,7 @@ impl Shard {
     #[cold]
     fn log(&mut self, config: &Config, changes: bool, db: u16, line: &Line<'_>) {
         if !self.lane.is_on() {
-            return self.log_lent(config, db, line);
+            return self.log_lent(line);
         }
         for expired in std::mem::take(&mut self.effects.expired) {
             self.log_one_expired(config, &expired);
@@ -411,22 +411,12 @@ impl Shard {
     }
 
     /// Leaves in the effects what the line that has just run on lent entries is to log: an owner does it.
-    fn log_lent(&mut self, config: &Config, db: u16, line: &Line<'_>) {
+    fn log_lent(&mut self, line: &Line<'_>) {
         let effects = &mut self.effects;
         if !effects.rewritten && effects.dirty > 0 {
             encode_args(line.args(), &mut effects.log);
         }
         effects.note_expired(self.keyspace.take_expired());
-        let mut log = Vec::new();
-        for expired in &effects.expired {
-            if expired.db == db as usize {
-                encode_expired(config, expired, &mut log);
-            }
-        }
-        if !log.is_empty() {
-            log.append(&mut effects.log);
-            effects.log = log;
-        }
     }
 
     /// Logs keys and fields that were found expired, and leaves them to the after-write step.
@@ -441,7 +431,8 @@ impl Shard {
         self.effects.writes.extend(expired_writes(expired));
     }
 
-    fn log_one_expired(&mut self, config: &Config, expired: &Expired) {
+    /// Logs a key or fields that were found expired, in its database.
+    pub fn log_one_expired(&mut self, config: &Config, expired: &Expired) {
         self.lane.append(expired.db as u16, |bytes| {
             encode_expired(config, expired, bytes);
         });

@@ -329,7 +329,7 @@ impl Txn {
             }
         }
         // The parts leave the lanes together, so any of them can hold the line.
-        let mut log = Some(effects.log);
+        let mut log = Some((effects.expired, effects.log));
         let (db, step) = (self.line.head.db, self.step);
         parts
             .into_iter()
@@ -342,10 +342,12 @@ impl Txn {
                         (key, entry)
                     })
                     .collect();
+                let (expired, log) = log.take().unwrap_or_default();
                 let returned = Returned {
                     entries,
                     writes,
-                    log: log.take().unwrap_or_default(),
+                    expired,
+                    log,
                     db,
                     step,
                     release,

@@ -91,6 +91,7 @@ fn a_file_is_one_moment(seed: u64) {
         }
     }
     node.settle();
+    files += usize::from(node.file.is_some());
     node.assert_quiet();
     assert!(files > 0, "nothing was saved");
 }
