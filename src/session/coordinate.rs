@@ -159,7 +159,9 @@ impl Core {
         }
         txn.ns = ran.ns;
         self.note_slow_txn(txn);
+        // What the line has not looked at goes back as it came, and expires where that is logged.
         let scratch = &mut self.scratch.keyspace;
+        scratch.set_expiry_policy(ExpiryPolicy::Ignore);
         let messages = txn.give_back(id, effects, release, |lent: &LentKey| {
             let key = crate::keyspace::Key {
                 bytes: &lent.key,
