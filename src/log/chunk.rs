@@ -1,6 +1,6 @@
 //! Entries on their way from a shard to the replication shard.
 
-use super::TxnId;
+use super::{LogStep, TxnId};
 
 /// What a head stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) struct Head {
     /// The database, or [`super::NO_DB`].
     pub(super) db: u16,
     /// In a part: which step of its transaction made it. Entries of all parts are put in the order of the steps.
-    pub(super) step: u32,
+    pub(super) step: LogStep,
     pub(super) mark: Mark,
 }
 
@@ -54,14 +54,14 @@ impl Chunk {
         self.heads.push(Head {
             len: 0,
             db: 0,
-            step: 0,
+            step: LogStep::default(),
             mark,
         });
     }
 
     /// Adds one entry that `write` writes.
     #[inline]
-    pub(super) fn entry(&mut self, db: u16, step: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn entry(&mut self, db: u16, step: LogStep, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
         self.heads.push(Head {

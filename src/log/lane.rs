@@ -20,8 +20,8 @@
 
 use std::collections::VecDeque;
 
-use super::TxnId;
 use super::chunk::{Chunk, Mark};
+use super::{LogStep, TxnId};
 
 /// A place in the lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +66,8 @@ pub struct Lane {
     first_slot: u64,
     /// The slot whose line runs.
     current: Option<SlotId>,
-    /// The step of its transaction: the number of the line in its EXEC.
-    step: u32,
+    /// The step of its transaction.
+    step: LogStep,
     /// Where the unit under way began: heads in the chunk that it goes to.
     unit: Option<usize>,
     /// Entries sealed since the lane was switched on.
@@ -126,14 +126,14 @@ impl Lane {
     }
 
     /// What is appended from now on belongs to this claim.
-    pub fn enter(&mut self, slot: Option<SlotId>, step: u32) {
+    pub fn enter(&mut self, slot: Option<SlotId>, step: LogStep) {
         self.current = slot;
         self.step = step;
     }
 
     /// What is appended from now on belongs to this step of the transaction.
     #[inline]
-    pub fn set_step(&mut self, step: u32) {
+    pub fn set_step(&mut self, step: LogStep) {
         self.step = step;
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::chunk::{Chunk, Mark};
-use super::{NO_DB, Stream, TxnId};
+use super::{LogStep, NO_DB, Stream, TxnId};
 
 /// One lane's chunks that were not merged yet.
 #[derive(Debug, Default)]
@@ -191,7 +191,7 @@ struct Place {
     start: usize,
     len: usize,
     db: u16,
-    step: u32,
+    step: LogStep,
 }
 
 impl Place {

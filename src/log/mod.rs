@@ -36,6 +36,22 @@ pub struct TxnId {
     pub number: u64,
 }
 
+/// Where an entry of a transaction stands among those of all its parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogStep(u32);
+
+impl LogStep {
+    /// Before the line of this number in its EXEC: what was found expired when entries were lent for it.
+    pub fn before(line: u32) -> LogStep {
+        LogStep(line << 1)
+    }
+
+    /// What that line does.
+    pub fn of(line: u32) -> LogStep {
+        LogStep(line << 1 | 1)
+    }
+}
+
 /// The database of an entry that has none (PUBLISH): no `SELECT` goes before it.
 pub const NO_DB: u16 = u16::MAX;
 

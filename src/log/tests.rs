@@ -93,13 +93,13 @@ fn what_waits_keeps_its_place() {
     let waiting = lane.open(None);
     append(&mut lane, 0, "SET b 1");
     assert!(lane.take().is_none());
-    lane.enter(part, 2);
+    lane.enter(part, LogStep::of(2));
     append(&mut lane, 0, "SET t 1");
     lane.leave();
     lane.close(part);
     merge.push(0, lane.take().unwrap(), &mut stream);
     assert_eq!(stream.end(), 0);
-    lane.enter(waiting, 0);
+    lane.enter(waiting, LogStep::of(0));
     append(&mut lane, 0, "SET t 2");
     lane.leave();
     lane.close(waiting);
@@ -113,7 +113,7 @@ fn what_waits_keeps_its_place() {
     let mut other = Lane::default();
     other.switch(true);
     let part = other.open(Some(txn));
-    other.enter(part, 1);
+    other.enter(part, LogStep::of(1));
     append(&mut other, 0, "SET u 1");
     other.leave();
     other.close(part);
@@ -243,7 +243,7 @@ fn random_lanes_merge_completely() {
 }
 
 fn finish(lane: &mut Lane, index: usize, slot: Option<SlotId>, txn: Option<u64>) {
-    lane.enter(slot, 0);
+    lane.enter(slot, LogStep::of(0));
     append(lane, 0, &format!("PART {} {index}", txn.unwrap()));
     lane.leave();
     lane.close(slot);

@@ -111,8 +111,9 @@ pub enum Message {
     Granted(TxnId, u16, bool),
     /// From a shard (its index): the reply of its part, and the nanoseconds that it took.
     Worked(TxnId, u16, Output, u64),
-    /// To a shard that granted: hand over these entries, keep the reservation. The flag says that it is for the leader's line.
-    Lend(TxnId, Vec<LentKey>, bool),
+    /// To a shard that granted: hand over these entries to the line of this number in its EXEC, keep the reservation. The flag says
+    /// that it is for the leader's line.
+    Lend(TxnId, Vec<LentKey>, u32, bool),
     /// From a shard (its index): the entries, `None` for keys that do not exist.
     Lent(TxnId, u16, Vec<Option<OwnedEntry>>),
     /// To a shard that lent: the entries, and what was done to them.
@@ -293,7 +294,7 @@ impl std::fmt::Debug for Message {
             Message::Reserve(txn, ..) => write!(f, "Reserve({txn:?})"),
             Message::Granted(txn, shard, _) => write!(f, "Granted({txn:?}, {shard})"),
             Message::Worked(txn, shard, ..) => write!(f, "Worked({txn:?}, {shard})"),
-            Message::Lend(txn, keys, _) => write!(f, "Lend({txn:?}, {} keys)", keys.len()),
+            Message::Lend(txn, keys, ..) => write!(f, "Lend({txn:?}, {} keys)", keys.len()),
             Message::Lent(txn, shard, _) => write!(f, "Lent({txn:?}, {shard})"),
             Message::Return(txn, ..) => write!(f, "Return({txn:?})"),
             Message::Hop(txn, lines, _) => {

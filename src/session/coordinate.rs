@@ -4,6 +4,7 @@ use super::blocking::NewWait;
 use super::{Blocked, Core, Session, SessionId};
 use crate::command::{Block, CommandId};
 use crate::keyspace::{ExpiryPolicy, OwnedEntry};
+use crate::log::LogStep;
 use crate::mesh::{Claim, Head, LentKey, Message, Others, OwnedLine, Returned, Share, TxnId};
 use crate::resp::{Line, Output};
 use crate::tracking::SessionAt;
@@ -88,7 +89,7 @@ impl Core {
     /// their part: nobody sees one part without the others.
     pub(super) fn txn_work(&mut self, id: TxnId, line: &OwnedLine) {
         let mut out = Output::default();
-        self.enter(id, 0);
+        self.enter(id, LogStep::default());
         let ran = self.run_here(id.core as usize, &line.head, &line.line(), &mut out);
         self.send(
             id.core as usize,
@@ -212,7 +213,7 @@ impl Core {
             }
         }
         self.shard.take_back(returned.entries);
-        self.enter(id, returned.step);
+        self.enter(id, LogStep::of(returned.step));
         // What expired when the entries were lent came before what was done with them.
         self.tell_expired();
         for expired in &returned.expired {

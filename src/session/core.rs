@@ -19,6 +19,7 @@ use crate::command::replicating::{Role, Standing};
 use crate::command::{Client, Close, Node, Now, Os, Place, Registry, Switches};
 use crate::config::Config;
 use crate::keyspace::{KeyHasher, Keyspace};
+use crate::log::LogStep;
 use crate::mesh::{Claim, Message, Outbox, Ticket, TxnId};
 use crate::pubsub::{self, Subscriber};
 use crate::resp::{Limits, Output};
@@ -475,8 +476,8 @@ impl Core {
             }
             Message::Granted(txn, _, broken) => self.txn_granted(txn, broken),
             Message::Worked(txn, shard, reply, ns) => self.txn_worked(txn, shard, reply, ns),
-            Message::Lend(txn, keys, leader) => {
-                self.enter(txn, 0);
+            Message::Lend(txn, keys, step, leader) => {
+                self.enter(txn, LogStep::before(step));
                 let entries = self.shard.lend(&keys, leader);
                 self.tell_expired();
                 self.shard.lane.leave();

@@ -6,6 +6,7 @@
 use super::{Blocked, Core, Session, SessionId, Slot};
 use crate::command::{Client, CommandId, Flow, ReplyMode, Run, Visit};
 use crate::keyspace::OwnedEntry;
+use crate::log::LogStep;
 use crate::mesh::{Batch, Head, Message, OwnedLine, TxnId};
 use crate::resp::{Line, Output, Proto, Reply};
 use crate::txn::{Exec, Start, Step};
@@ -187,7 +188,7 @@ impl Core {
 
     /// Lines of an EXEC for the own shard, which has granted it.
     pub(super) fn exec_hop(&mut self, id: TxnId, mut lines: Box<Batch>, release: bool) {
-        self.enter(id, 0);
+        self.enter(id, LogStep::default());
         self.run_lines(id.core as usize, &mut lines);
         self.shard.lane.leave();
         self.send(

@@ -9,6 +9,7 @@
 
 use super::{Blocked, Core, Session};
 use crate::command::{CommandId, Flow, ReplyMode, Run, flag};
+use crate::log::LogStep;
 use crate::mesh::{Claim, ExecLines, Head, Message, OwnedLine};
 use crate::resp::{Line, Output, Proto, Reply};
 use crate::shard::reserve::Claimant;
@@ -369,7 +370,7 @@ impl Core {
             let line = lines.line(first, head.args as usize);
             first += head.args as usize;
             let before = replies.out.len();
-            self.shard.lane.set_step(head.ticket.line);
+            self.shard.lane.set_step(LogStep::of(head.ticket.line));
             let ran = self.run_here(from, head, &line, replies.out);
             replies.lens.push(replies.out.len() - before);
             if ran.ns >= self.slow_ns

@@ -3,6 +3,7 @@
 use super::Core;
 use crate::command::Effects;
 use crate::command::cx::expired_writes;
+use crate::log::LogStep;
 use crate::mesh::{Batch, CutWork, Head, Message, OwnedLine, REPLIED_LATER, TxnId};
 use crate::resp::{Line, Output};
 use crate::shard::reserve::{ClaimId, Claimant};
@@ -145,7 +146,7 @@ impl Core {
                     self.shard.release(claim);
                 }
                 Claimant::Exec(from, exec) => {
-                    self.shard.enter(claim, 0);
+                    self.shard.enter(claim, LogStep::default());
                     self.run_exec(from, exec);
                     self.shard.release(claim);
                 }
@@ -157,7 +158,7 @@ impl Core {
                 Claimant::Offer(db, key, only) => self.start_round(claim, db, key, only),
                 Claimant::Line(from, line) => {
                     let mut out = std::mem::take(&mut self.scratch_out);
-                    self.shard.enter(claim, 0);
+                    self.shard.enter(claim, LogStep::default());
                     let ran = self.run_here(from, &line.head, &line.line(), &mut out);
                     if ran.blocked {
                         self.wait_and_tell(from, &line.head, &line.line());
@@ -192,7 +193,7 @@ impl Core {
     }
 
     /// What the shard runs from now on is the work of a transaction that it granted, in this step.
-    pub(super) fn enter(&mut self, txn: TxnId, step: u32) {
+    pub(super) fn enter(&mut self, txn: TxnId, step: LogStep) {
         if let Some(&claim) = self.granted.get(&txn) {
             self.shard.enter(claim, step);
         }

@@ -13,6 +13,7 @@
 //!   may come first; the line then keeps its place, and those behind it wait until that is known.
 
 use super::Core;
+use crate::log::LogStep;
 use crate::mesh::{Claim, Head, Message, Others, Ticket, Verdict, Waiter, WaiterId};
 use crate::resp::{Line, Output};
 use crate::session::blocking::NewWait;
@@ -250,7 +251,7 @@ impl Core {
         };
         let mut out = Output::default();
         let (head, line) = (waiter.line.head, waiter.line.line());
-        self.shard.enter(round.claim, 0);
+        self.shard.enter(round.claim, LogStep::default());
         let ran = self.run_woken(id.core as usize, &head, &line, Some(&round.key), &mut out);
         self.shard.lane.leave();
         if ran.ns >= self.slow_ns

@@ -22,7 +22,7 @@ use crate::command::{
 };
 use crate::config::Config;
 use crate::keyspace::{Expired, ExpiredPart, ExpiryPolicy, Key, Keyspace, OwnedEntry};
-use crate::log::Lane;
+use crate::log::{Lane, LogStep};
 use crate::mesh::{Claim, Head, LentKey, Others, OwnedLine, Waiter, WaiterId};
 use crate::resp::{Line, Output, Proto, Reply, encode_args, encode_line};
 use crate::stats::CoreStats;
@@ -373,7 +373,7 @@ impl Shard {
     }
 
     /// What runs from now on is the work of a granted claim, in this step of its transaction.
-    pub fn enter(&mut self, claim: ClaimId, step: u32) {
+    pub fn enter(&mut self, claim: ClaimId, step: LogStep) {
         if self.lane.is_on() {
             self.lane.enter(self.reservations.slot(claim), step);
         }

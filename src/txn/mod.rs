@@ -142,7 +142,7 @@ impl Txn {
         self.missing = self.parts.len();
         let messages = self.parts.iter().map(|part| {
             let keys = part.keys.iter().map(|key| self.lent_key(key));
-            let lend = Message::Lend(id, keys.collect(), self.line.head.leader);
+            let lend = Message::Lend(id, keys.collect(), self.step, self.line.head.leader);
             (part.shard as usize, lend)
         });
         messages.collect()
@@ -240,7 +240,8 @@ impl Txn {
         let parts = self.parts.iter().filter(|part| !part.further.is_empty());
         let messages: Vec<(usize, Message)> = parts
             .map(|part| {
-                let lend = Message::Lend(id, part.further.clone(), self.line.head.leader);
+                let lend =
+                    Message::Lend(id, part.further.clone(), self.step, self.line.head.leader);
                 (part.shard as usize, lend)
             })
             .collect();
