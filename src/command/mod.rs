@@ -251,8 +251,19 @@ pub enum Spread {
     Route(fn(&Line<'_>, usize) -> usize),
 }
 
-/// Keys that only the value of a line's first key names, as SORT's patterns do. Nobody knows them when the line is planned: with several
-/// shards all of them are reserved as a whole.
+impl Spread {
+    /// The line may look at more of a shard than its keys there: what it waits for, and reserves, is the whole shard.
+    pub fn leaves_its_keys(&self, line: &Line<'_>) -> bool {
+        match self {
+            Spread::One | Spread::Split(_) | Spread::Gather => false,
+            Spread::Follow(follow) => (follow.is_needed)(line),
+            Spread::All(_) | Spread::Route(_) => true,
+        }
+    }
+}
+
+/// Keys that only the value of a line's first key names, as SORT's patterns do. Nobody knows them when the line is planned: all shards
+/// are reserved as a whole.
 #[derive(Clone, Copy)]
 pub struct Follow {
     /// The line may need such keys.

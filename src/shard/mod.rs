@@ -162,7 +162,7 @@ impl Shard {
         self.marks.dedup();
         Claim {
             keys: self.marks.clone(),
-            whole: matches!(command.run, Run::Keys(_, Spread::Route(_) | Spread::All(_))),
+            whole: matches!(command.run, Run::Keys(_, spread) if spread.leaves_its_keys(line)),
             write: command.has(flag::WRITE),
             watcher: None,
         }

@@ -162,7 +162,7 @@ impl Exec {
                     match (route, spread) {
                         (Route::Anywhere, _) => Kind::Anywhere,
                         (Route::One { shard, .. }, _) => {
-                            if matches!(spread, Spread::All(_) | Spread::Route(_)) {
+                            if spread.leaves_its_keys(&line.line()) {
                                 claims[shard].get_or_insert_default().whole = true;
                             }
                             Kind::One(shard as u16)

@@ -82,11 +82,11 @@ impl Txn {
             unreachable!("only keys commands are planned");
         };
         let mut parts: Vec<Part> = Vec::new();
+        let whole = spread.leaves_its_keys(&line.line());
         let follow = match spread {
-            Spread::Follow(follow) if (follow.is_needed)(&line.line()) => Some(follow),
+            Spread::Follow(follow) if whole => Some(follow),
             _ => None,
         };
-        let whole = follow.is_some() || matches!(spread, Spread::All(_));
         if whole {
             parts.extend((0..shards as u16).map(Part::new));
         }

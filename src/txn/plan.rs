@@ -112,9 +112,9 @@ impl Planner {
                 shard: shard_of(&self.hasher, bytes, hash, self.shards) as u16,
             });
         }
-        if let Run::Keys(_, Spread::Follow(follow)) = registered.command.run
+        if let Run::Keys(_, spread @ Spread::Follow(_)) = registered.command.run
             && self.shards > 1
-            && (follow.is_needed)(line)
+            && spread.leaves_its_keys(line)
         {
             return Route::All;
         }
