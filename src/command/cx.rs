@@ -352,6 +352,16 @@ pub enum Pause {
     All(i64),
 }
 
+impl Pause {
+    /// Something waits at this moment, wall clock milliseconds.
+    pub fn is_in_force(self, now_ms: i64) -> bool {
+        match self {
+            Pause::Off => false,
+            Pause::Write(until_ms) | Pause::All(until_ms) => now_ms < until_ms,
+        }
+    }
+}
+
 /// What only the operating system knows or does. `rt` implements it; a simulation has its own.
 pub trait Os {
     /// Resident memory of the process, bytes.

@@ -27,7 +27,10 @@ pub enum Question {
         port: u16,
     },
     /// REPLICAOF NO ONE.
-    Lead,
+    Lead {
+        /// The answer comes when the node leads; else at once. An EXEC cannot wait for that: it holds the shards.
+        wait: bool,
+    },
     /// FAILOVER.
     Failover {
         /// The follower that shall lead, by its announced address; `None`: the first that has everything.
@@ -141,6 +144,8 @@ pub struct Standing {
     pub good_followers: u64,
     /// The last save failed, and `stop-writes-on-bgsave-error` minds.
     pub save_failed: bool,
+    /// The node hands its role to a follower: what clients write waits.
+    pub failing_over: bool,
 }
 
 /// How replication and persistence stand.

@@ -207,6 +207,12 @@ fn follow(
     from: Option<(Vec<u8>, i64)>,
     failover: bool,
 ) -> Result<Flow, Fault> {
+    if cx.core.switches.standing.failing_over && !failover {
+        return Err(Fault::text("NOMASTERLINK Can't SYNC while failing over"));
+    }
+    if cx.core.switches.standing.role == Role::Leader && failover {
+        return Err(Fault::text("ERR PSYNC FAILOVER can't be sent to a master."));
+    }
     if let Role::Follower { up: false } = cx.core.switches.standing.role
         && !failover
     {
@@ -229,8 +235,12 @@ fn follow(
 }
 
 fn replicaof(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
+    if cx.core.switches.standing.failing_over {
+        return Err(Fault::text("ERR REPLICAOF not allowed while failing over."));
+    }
     if cx.line.is(1, "no") && cx.line.is(2, "one") {
-        return Ok(Flow::ask(Question::Lead, done));
+        let wait = !cx.client.executing;
+        return Ok(Flow::ask(Question::Lead { wait }, done));
     }
     let port = parse_i64(cx.line.arg(2))
         .and_then(|port| u16::try_from(port).ok())

@@ -237,6 +237,8 @@ impl Replication {
                     match handshake.read(&mut data, &mut following.out) {
                         Ok(None) => {}
                         Ok(Some(Outcome::Full { id, offset })) => {
+                            following.failover = false;
+                            self.failover = None;
                             tracing::info!("Full resync from master: {id}:{offset}");
                             *full = Some((id, offset));
                         }
@@ -254,7 +256,14 @@ impl Replication {
                             following.progress_ns = now_ns;
                             following.stage = Stage::Syncing(Box::new(incoming));
                         }
-                        Ok(Some(Outcome::Continue(id))) => self.go_on(id),
+                        Ok(Some(Outcome::Continue(id))) => {
+                            self.end_failover();
+                            self.go_on(id);
+                        }
+                        Err(text) if self.failover.is_some() => {
+                            tracing::warn!("{text}");
+                            return self.abort_failover("Failover target rejected psync request");
+                        }
                         Err(text) => return self.fail(&text),
                     }
                 }
@@ -384,7 +393,6 @@ impl Replication {
         if let Some(following) = &mut self.following {
             following.stage = Stage::Online;
             following.down_since_ns = None;
-            following.failover = false;
             following.feed.begin(offset);
         }
         self.merge.set_db(Some(db));

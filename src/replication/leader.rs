@@ -16,6 +16,9 @@ const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 impl Replication {
     /// A connection asked to follow; it has been handed over, and its bytes go through [`Replication::pieces`].
     pub fn add_follower(&mut self, handle: u64, request: FollowRequest) {
+        if request.failover {
+            return self.take_over(handle, request);
+        }
         let now_ns = self.now.mono_ns;
         let mut follower = Follower::new(request, now_ns);
         let name = follower.name();
@@ -72,6 +75,7 @@ impl Replication {
 
     /// A follower's connection is gone.
     pub fn remove_follower(&mut self, handle: u64) {
+        self.successors.retain(|(of, _)| *of != handle);
         if let Some(follower) = self.followers.remove(&handle) {
             tracing::info!("Connection with replica {} lost.", follower.name());
             if self.followers.is_empty() {
@@ -264,7 +268,8 @@ impl Replication {
             let period_ns = self.config.repl_ping_replica_period * SECOND_NS;
             self.next_ping_ns = now_ns + period_ns;
             let online = |follower: &Follower| follower.state != State::Waiting;
-            if self.followers.values().any(online) && self.logging && self.following.is_none() {
+            let leads = self.logging && self.following.is_none() && self.failover.is_none();
+            if leads && self.followers.values().any(online) {
                 self.stream.append(PING);
             }
         }
@@ -406,7 +411,7 @@ impl Replication {
                 .map(|follower| follower.status(self.now.mono_ns, &self.stream))
                 .collect(),
             link: self.link_status(),
-            failover_state: "no-failover",
+            failover_state: self.failover_state(),
             syncs: self.syncs,
             saving: self.saving_status(),
         }

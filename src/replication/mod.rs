@@ -12,6 +12,7 @@
 //! | `saving` | saves to disk: SAVE, BGSAVE, save points, the end |
 //! | `waiting` | WAIT |
 //! | `roles` | who leads: REPLICAOF and its end |
+//! | `failover` | FAILOVER: the role is handed to a follower |
 //! | `following` | the link to a leader, its stages |
 //! | `handshake` | what is said before data flows |
 //! | `incoming` | all data of a leader, on its way in |
@@ -23,6 +24,7 @@
 //! - A *cut* is an instant at which no shard runs anything, and all that was logged before is in the stream.
 //! - Nothing that a follower does or leaves undone holds up a shard.
 
+mod failover;
 mod feed;
 mod follower;
 mod following;
@@ -40,11 +42,12 @@ use std::sync::Arc;
 
 use crate::base::random::Random;
 use crate::command::Now;
-use crate::command::replicating::{Answer, Question, Role, Standing};
+use crate::command::replicating::{Answer, FollowRequest, Question, Role, Standing};
 use crate::config::Config;
 use crate::keyspace::KeyHasher;
 use crate::log::{Merge, Stream};
 use crate::mesh::{CutFacts, CutWork, Message, Outbox, Share};
+use failover::Failover;
 use follower::Follower;
 use following::{Following, Stage};
 pub use loading::{Counts, LoadError, Loading, Origin};
@@ -66,6 +69,8 @@ enum Purpose {
     Demote,
     /// The node is to lead: shards log.
     Lead,
+    /// A failover: what clients were let through to write is in the stream.
+    Stop,
     /// A leader's data follows: the old goes.
     Load,
     /// A leader's data is incomplete: it goes.
@@ -133,6 +138,10 @@ pub struct Replication {
     promoted: Vec<(usize, u64)>,
     /// The leader that was asked for while the node began to lead.
     follow_next: Option<(String, u16)>,
+    /// The role is being handed to a follower.
+    failover: Option<Failover>,
+    /// Those who asked this follower to lead (PSYNC … FAILOVER), by the handles of their connections: they follow when it does.
+    successors: Vec<(u64, FollowRequest)>,
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -194,6 +203,8 @@ impl Replication {
             usable: true,
             promoted: Vec::new(),
             follow_next: None,
+            failover: None,
+            successors: Vec::new(),
         }
     }
 
@@ -258,6 +269,7 @@ impl Replication {
             self.housekeeping();
         }
         self.serve_waiters();
+        let failover_ms = self.failover_turn();
         self.ask_for_acknowledgements();
         self.take_round();
         self.tell_standing();
@@ -265,7 +277,8 @@ impl Replication {
             None => self.gather_until_ns.unwrap_or(u64::MAX),
             Some(_) => u64::MAX,
         };
-        let waiter_ns = self.next_waiter_ms().map_or(u64::MAX, |until_ms| {
+        let next_ms = self.next_waiter_ms().into_iter().chain(failover_ms).min();
+        let waiter_ns = next_ms.map_or(u64::MAX, |until_ms| {
             let left_ms = until_ms.saturating_sub(self.now.wall_ms()).max(0);
             now_ns.saturating_add(left_ms as u64 * 1_000_000)
         });
@@ -297,11 +310,18 @@ impl Replication {
                 self.tell_standing();
                 answer
             }
-            Question::Lead => return self.lead(Some((from, id))),
-            Question::Save(how) => return self.asked_to_save(from, id, how),
-            Question::Failover { .. } | Question::AbortFailover => {
-                Answer::Refused("ERR not now".into())
+            Question::Lead { wait: true } => return self.lead(Some((from, id))),
+            Question::Lead { wait: false } => {
+                self.lead(None);
+                Answer::Done("OK")
             }
+            Question::Save(how) => return self.asked_to_save(from, id, how),
+            Question::Failover {
+                to,
+                force,
+                until_ms,
+            } => self.begin_failover(to, force, until_ms),
+            Question::AbortFailover => self.asked_to_abort_failover(),
         };
         self.answer(from, id, answer);
     }
@@ -332,7 +352,7 @@ impl Replication {
         let Some((purpose, work)) = self.cuts.front() else {
             return;
         };
-        if *purpose == Purpose::Demote {
+        if matches!(purpose, Purpose::Demote | Purpose::Stop) {
             // What was let through before clients' writes were refused is still logged.
             self.unswept = self.shards;
             for outbox in &mut self.outboxes {
@@ -358,14 +378,11 @@ impl Replication {
     fn swept(&mut self) {
         self.unswept -= 1;
         if self.unswept == 0 {
-            self.stop_logging_at_cut();
+            // Transactions that are ordered from now on come behind the cut on every shard.
+            let demotes = |(purpose, _): &(Purpose, _)| *purpose == Purpose::Demote;
+            self.logging &= !self.cuts.front().is_some_and(demotes);
+            self.send_cut();
         }
-    }
-
-    /// Transactions that are ordered from now on come behind the cut on every shard.
-    fn stop_logging_at_cut(&mut self) {
-        self.logging = false;
-        self.send_cut();
     }
 
     /// A shard is at the cut. With the last of them all do their work, and go on.
@@ -387,7 +404,11 @@ impl Replication {
             Purpose::Round => self.round_begins(),
             Purpose::Save => self.save_begins(facts, &mut work),
             Purpose::Lead => self.promoted(),
-            Purpose::Silence | Purpose::Demote | Purpose::Load | Purpose::Forget => {}
+            Purpose::Silence
+            | Purpose::Demote
+            | Purpose::Stop
+            | Purpose::Load
+            | Purpose::Forget => {}
         }
         for outbox in &mut self.outboxes {
             outbox.push(Message::CutDone(work.clone()));
@@ -396,6 +417,7 @@ impl Replication {
             Purpose::Round | Purpose::Save => self.release_feed(),
             Purpose::Lead => self.role_changed(),
             Purpose::Demote => self.demoted(),
+            Purpose::Stop => self.stopped(),
             Purpose::Load => self.flushed(),
             Purpose::Silence | Purpose::Forget => {}
         }

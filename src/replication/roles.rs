@@ -14,6 +14,9 @@ use crate::mesh::CutWork;
 impl Replication {
     /// REPLICAOF host port.
     pub(super) fn follow(&mut self, host: String, port: u16) -> Answer {
+        if self.failover.is_some() {
+            return Answer::Refused("ERR REPLICAOF not allowed while failing over.".into());
+        }
         if let Some(following) = &mut self.following {
             let leading = matches!(following.stage, Stage::Promoting);
             let same = match &following.then {
@@ -121,6 +124,9 @@ impl Replication {
         self.tell_standing();
         let askers = std::mem::take(&mut self.promoted);
         self.answer_askers(askers, &Answer::Done("OK"));
+        for (handle, request) in std::mem::take(&mut self.successors) {
+            self.add_follower(handle, request);
+        }
         if let Some((host, port)) = self.follow_next.take() {
             self.begin_following(host, port);
         }
@@ -141,6 +147,7 @@ impl Replication {
             good_followers: self.good_followers(),
             save_failed: self.saving.failed() && !self.config.save.is_empty(),
             replicaof: None,
+            failing_over: self.failover.is_some(),
         };
         if let Some(following) = &self.following {
             standing.role = Role::Follower {

@@ -90,6 +90,10 @@ impl Replication {
 
     /// Asks all followers for an acknowledgement, once for all who wait.
     pub(super) fn ask_for_acknowledgements(&mut self) {
+        // In a failover the stream must not grow.
+        if self.failover.is_some() {
+            return;
+        }
         if std::mem::take(&mut self.wants_acknowledgements) && !self.followers.is_empty() {
             self.stream
                 .append(b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n");

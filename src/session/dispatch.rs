@@ -241,7 +241,8 @@ impl Core {
             session.pass_line();
             return true;
         }
-        if self.switches.pause != crate::command::Pause::Off
+        if (self.switches.pause != crate::command::Pause::Off
+            || self.switches.standing.failing_over)
             && !session.is_leader()
             && self.pauses(command)
         {

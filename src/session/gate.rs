@@ -144,9 +144,10 @@ impl Core {
 
     /// The replication shard said how things stand.
     pub(super) fn set_standing(&mut self, standing: Standing) {
+        // While the role is handed over the log must not grow.
         let policy = match standing.role {
-            Role::Leader => ExpiryPolicy::Delete,
-            Role::Follower { .. } => ExpiryPolicy::Hide,
+            Role::Leader if !standing.failing_over => ExpiryPolicy::Delete,
+            _ => ExpiryPolicy::Hide,
         };
         self.shard.keyspace.set_expiry_policy(policy);
         self.scratch.keyspace.set_expiry_policy(policy);
@@ -217,23 +218,21 @@ impl Core {
         None
     }
 
-    /// CLIENT PAUSE is in force.
+    /// Some commands wait: CLIENT PAUSE is in force, or the role is handed over.
     pub(super) fn is_paused_now(&self) -> bool {
-        match self.switches.pause {
-            Pause::Off => false,
-            Pause::Write(until_ms) | Pause::All(until_ms) => self.now.wall_ms() < until_ms,
-        }
+        self.switches.standing.failing_over || self.switches.pause.is_in_force(self.now.wall_ms())
     }
 
-    /// CLIENT PAUSE makes this command wait.
+    /// This command waits.
     pub(super) fn pauses(&mut self, command: &Command) -> bool {
-        if !self.is_paused_now() {
+        let changes = command.flags & (flag::WRITE | flag::MAY_REPLICATE) != 0;
+        if !self.switches.pause.is_in_force(self.now.wall_ms()) {
             self.switches.pause = Pause::Off;
-            return false;
         }
         match self.switches.pause {
             Pause::All(_) => true,
-            _ => command.flags & (flag::WRITE | flag::MAY_REPLICATE) != 0,
+            Pause::Write(_) => changes,
+            Pause::Off => changes && self.switches.standing.failing_over,
         }
     }
 
