@@ -156,6 +156,8 @@ pub struct Server {
     pub port: u16,
     dir: TempDir,
     name: String,
+    /// What it was started with.
+    command: Vec<std::ffi::OsString>,
 }
 
 impl Server {
@@ -183,6 +185,15 @@ impl Server {
         let mut all = vec!["--save", "", "--appendonly", "no", "--loglevel", "warning"];
         all.extend(args);
         Some(Server::start_program(&program, &all, |command| command))
+    }
+
+    /// The real Redis with exactly the arguments that `args` makes of its port; `None` (said loudly) when it is not installed.
+    #[track_caller]
+    pub fn redis_exactly(args: impl Fn(u16) -> Vec<String>) -> Option<Server> {
+        let program = peers::require("redis-server")?;
+        Some(Server::start_on_free_port(&program, args, |command| {
+            command
+        }))
     }
 
     /// The server under test with exactly the arguments that `args` makes of its port.
@@ -224,11 +235,13 @@ impl Server {
             let child = command
                 .spawn()
                 .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+            let words = std::iter::once(command.get_program()).chain(command.get_args());
             let mut server = Server {
                 child,
                 port,
                 dir,
                 name: program.display().to_string(),
+                command: words.map(Into::into).collect(),
             };
             if server.wait_until_ready() {
                 return server;
@@ -252,6 +265,31 @@ impl Server {
             ended || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
         });
         !ended
+    }
+
+    /// Ends the server without warning (`kill -9`).
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again after its end, on its port and in its directory.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        let log = File::options()
+            .append(true)
+            .open(self.dir.path().join("log"));
+        let out = log.expect("the log file");
+        let err = out.try_clone().expect("a second handle of the log file");
+        self.child = Command::new(&self.command[0])
+            .args(&self.command[1..])
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        assert!(self.wait_until_ready(), "it does not start again");
     }
 
     /// The exit status when the server has ended.
@@ -390,8 +428,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();

@@ -6,6 +6,7 @@ mod blocking;
 mod clients;
 mod differential;
 mod expiry;
+mod failover;
 mod fairness;
 mod harness;
 mod leading;
