@@ -69,6 +69,7 @@ fn time(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
 fn shutdown(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     let line = cx.line;
     let (mut save, mut nosave, mut abort, mut force) = (false, false, false, false);
+    let mut now = false;
     for index in 1..line.len() {
         if line.is(index, "NOSAVE") && !save {
             nosave = true;
@@ -78,24 +79,42 @@ fn shutdown(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
             abort = true;
         } else if line.is(index, "FORCE") {
             force = true;
-        } else if !line.is(index, "NOW") {
+        } else if line.is(index, "NOW") {
+            now = true;
+        } else {
             return Err(Fault::Syntax);
         }
     }
     if abort {
-        // A stop that has begun does not wait for anything that it could be called back from.
-        return Err(Fault::text("ERR No shutdown in progress."));
+        return Ok(Flow::ask(Question::Stay, |answer, cx| match answer {
+            Answer::Refused(text) => Err(Fault::text(text)),
+            _ => {
+                cx.reply.ok();
+                Ok(Flow::Done)
+            }
+        }));
     }
-    let standing = &cx.core.switches.standing;
     let saves = save || !nosave && !cx.core.config.save.is_empty();
-    if !saves || standing.loading {
+    if now {
+        return save_and_stop(cx, saves, force);
+    }
+    Ok(Flow::ask(Question::Part, move |answer, cx| match answer {
+        Answer::Refused(text) => Err(Fault::text(text)),
+        _ => save_and_stop(cx, saves, force),
+    }))
+}
+
+/// The followers have everything, or are not waited for.
+fn save_and_stop(cx: &mut ClientCx<'_, '_>, saves: bool, force: bool) -> Result<Flow, Fault> {
+    if !saves || cx.core.switches.standing.loading {
         return Ok(stop(cx));
     }
     let question = Question::Save(SaveHow::AndHold);
     Ok(Flow::ask(question, move |answer, cx| match answer {
-        Answer::Refused(_) if !force => {
+        // Writes go on, if they waited.
+        Answer::Refused(_) if !force => Ok(Flow::ask(Question::Stay, |_, _| {
             Err(Fault::text("ERR Errors trying to SHUTDOWN. Check logs."))
-        }
+        })),
         _ => Ok(stop(cx)),
     }))
 }
@@ -150,10 +169,6 @@ mod tests {
         for line in ["SHUTDOWN SAVE NOSAVE", "SHUTDOWN x", "SHUTDOWN ABORT NOW"] {
             assert_eq!(node.run(0, line), "-ERR syntax error|", "{line}");
         }
-        assert_eq!(
-            node.run(0, "SHUTDOWN ABORT"),
-            "-ERR No shutdown in progress.|"
-        );
         assert!(!node.os.stopped.get());
         assert_eq!(node.run(0, "SHUTDOWN NOSAVE NOW FORCE"), "");
         assert!(node.os.stopped.get());

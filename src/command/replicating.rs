@@ -42,6 +42,10 @@ pub enum Question {
     },
     /// FAILOVER ABORT.
     AbortFailover,
+    /// SHUTDOWN: answered when the followers have everything, or it has taken too long.
+    Part,
+    /// SHUTDOWN ABORT: writes go on.
+    Stay,
     /// SAVE, BGSAVE, SHUTDOWN.
     Save(SaveHow),
     /// CLIENT KILL of those that follow, by their clients' ids.
@@ -144,8 +148,18 @@ pub struct Standing {
     pub good_followers: u64,
     /// The last save failed, and `stop-writes-on-bgsave-error` minds.
     pub save_failed: bool,
-    /// The node hands its role to a follower: what clients write waits.
+    /// The node hands its role to a follower.
     pub failing_over: bool,
+    /// The node is about to end, and waits for its followers.
+    pub parting: bool,
+}
+
+impl Standing {
+    /// What clients write waits, and nothing expires: the log must not grow.
+    #[inline]
+    pub fn holds_writes(&self) -> bool {
+        self.failing_over || self.parting
+    }
 }
 
 /// How replication and persistence stand.

@@ -94,6 +94,11 @@ impl Replication {
         }
     }
 
+    /// The stream must not grow by what the replication shard itself adds.
+    pub(super) fn is_still(&self) -> bool {
+        self.failover.is_some() || self.parting.is_some()
+    }
+
     /// Goes on with a failover, once a turn. Returns when that must be done again at the latest, wall clock milliseconds.
     pub(super) fn failover_turn(&mut self) -> Option<i64> {
         let failover = self.failover.as_ref()?;

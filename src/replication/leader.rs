@@ -268,7 +268,7 @@ impl Replication {
             let period_ns = self.config.repl_ping_replica_period * SECOND_NS;
             self.next_ping_ns = now_ns + period_ns;
             let online = |follower: &Follower| follower.state != State::Waiting;
-            let leads = self.logging && self.following.is_none() && self.failover.is_none();
+            let leads = self.logging && self.following.is_none() && !self.is_still();
             if leads && self.followers.values().any(online) {
                 self.stream.append(PING);
             }

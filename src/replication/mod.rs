@@ -13,6 +13,7 @@
 //! | `waiting` | WAIT |
 //! | `roles` | who leads: REPLICAOF and its end |
 //! | `failover` | FAILOVER: the role is handed to a follower |
+//! | `parting` | the end: followers get everything first |
 //! | `following` | the link to a leader, its stages |
 //! | `handshake` | what is said before data flows |
 //! | `incoming` | all data of a leader, on its way in |
@@ -32,6 +33,7 @@ mod handshake;
 mod incoming;
 mod leader;
 mod loading;
+mod parting;
 mod roles;
 mod rounds;
 mod saving;
@@ -51,6 +53,7 @@ use failover::Failover;
 use follower::Follower;
 use following::{Following, Stage};
 pub use loading::{Counts, LoadError, Loading, Origin};
+use parting::Parting;
 use rounds::Round;
 pub use saving::SaveStep;
 use saving::Saving;
@@ -69,7 +72,7 @@ enum Purpose {
     Demote,
     /// The node is to lead: shards log.
     Lead,
-    /// A failover: what clients were let through to write is in the stream.
+    /// A failover or the end: what clients were let through to write is in the stream.
     Stop,
     /// A leader's data follows: the old goes.
     Load,
@@ -140,6 +143,10 @@ pub struct Replication {
     follow_next: Option<(String, u16)>,
     /// The role is being handed to a follower.
     failover: Option<Failover>,
+    /// The node is about to end.
+    parting: Option<Parting>,
+    /// The owner's wait for the followers is over; whether the node ends.
+    owner_parted: Option<bool>,
     /// Those who asked this follower to lead (PSYNC … FAILOVER), by the handles of their connections: they follow when it does.
     successors: Vec<(u64, FollowRequest)>,
 }
@@ -204,6 +211,8 @@ impl Replication {
             promoted: Vec::new(),
             follow_next: None,
             failover: None,
+            parting: None,
+            owner_parted: None,
             successors: Vec::new(),
         }
     }
@@ -270,6 +279,7 @@ impl Replication {
         }
         self.serve_waiters();
         let failover_ms = self.failover_turn();
+        let parting_ms = self.parting_turn();
         self.ask_for_acknowledgements();
         self.take_round();
         self.tell_standing();
@@ -277,7 +287,8 @@ impl Replication {
             None => self.gather_until_ns.unwrap_or(u64::MAX),
             Some(_) => u64::MAX,
         };
-        let next_ms = self.next_waiter_ms().into_iter().chain(failover_ms).min();
+        let next_ms = self.next_waiter_ms().into_iter();
+        let next_ms = next_ms.chain(failover_ms).chain(parting_ms).min();
         let waiter_ns = next_ms.map_or(u64::MAX, |until_ms| {
             let left_ms = until_ms.saturating_sub(self.now.wall_ms()).max(0);
             now_ns.saturating_add(left_ms as u64 * 1_000_000)
@@ -321,6 +332,8 @@ impl Replication {
                 force,
                 until_ms,
             } => self.begin_failover(to, force, until_ms),
+            Question::Part => return self.asked_to_part(from, id),
+            Question::Stay => self.stay(),
             Question::AbortFailover => self.asked_to_abort_failover(),
         };
         self.answer(from, id, answer);
@@ -417,7 +430,10 @@ impl Replication {
             Purpose::Round | Purpose::Save => self.release_feed(),
             Purpose::Lead => self.role_changed(),
             Purpose::Demote => self.demoted(),
-            Purpose::Stop => self.stopped(),
+            Purpose::Stop => {
+                self.stopped();
+                self.stopped_to_part();
+            }
             Purpose::Load => self.flushed(),
             Purpose::Silence | Purpose::Forget => {}
         }

@@ -148,6 +148,7 @@ impl Replication {
             save_failed: self.saving.failed() && !self.config.save.is_empty(),
             replicaof: None,
             failing_over: self.failover.is_some(),
+            parting: self.parting.is_some(),
         };
         if let Some(following) = &self.following {
             standing.role = Role::Follower {

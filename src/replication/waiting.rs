@@ -90,8 +90,7 @@ impl Replication {
 
     /// Asks all followers for an acknowledgement, once for all who wait.
     pub(super) fn ask_for_acknowledgements(&mut self) {
-        // In a failover the stream must not grow.
-        if self.failover.is_some() {
+        if self.is_still() {
             return;
         }
         if std::mem::take(&mut self.wants_acknowledgements) && !self.followers.is_empty() {

@@ -60,7 +60,9 @@ pub(super) enum Envelope {
     /// To the replication shard: the parameters have changed.
     Config(Arc<Config>),
     /// To the replication shard: save the data, then tell core 0 to finish; with `force` even if that fails.
-    SaveAndStop { force: bool },
+    Stop { how: StopHow },
+    /// To core 0: the end is given up.
+    Stay,
     /// Stop reading, finish what is under way.
     Finish,
     /// The sender has finished.
@@ -71,6 +73,17 @@ pub(super) enum Envelope {
 
 /// Pieces of one send.
 pub(super) const WRITE_PIECES: usize = 64;
+/// How a signal ends the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StopHow {
+    /// Followers get everything first.
+    pub(super) waits: bool,
+    /// The data is saved.
+    pub(super) saves: bool,
+    /// It ends even if it cannot be saved.
+    pub(super) force: bool,
+}
+
 /// What is under way when the stop begins may take this long.
 const FINISH_NS_MAX: u64 = 1_000_000_000;
 
@@ -128,7 +141,7 @@ pub(super) struct ShardCore {
     /// On core 0: cores that have finished.
     finished_cores: usize,
     /// A signal came, and the data is being saved.
-    saving_to_stop: bool,
+    stopping: bool,
     next_core: usize,
     next_client: u64,
     /// What a full ring did not take.
@@ -169,7 +182,7 @@ impl ShardCore {
             stage: Stage::Running,
             finished: false,
             finished_cores: 0,
-            saving_to_stop: false,
+            stopping: false,
             next_core: 0,
             next_client: 1,
             unsent: VecDeque::new(),
@@ -262,9 +275,10 @@ impl ShardCore {
             Envelope::Mesh(message) => self.core.deliver(from, message),
             Envelope::Connection(socket, id) => self.adopt(io, socket, id),
             Envelope::Finish => self.finish(io),
+            Envelope::Stay => self.stopping = false,
             Envelope::Finished => self.finished_cores += 1,
             Envelope::End => self.stage = Stage::Ending,
-            Envelope::Follower(..) | Envelope::Config(_) | Envelope::SaveAndStop { .. } => {
+            Envelope::Follower(..) | Envelope::Config(_) | Envelope::Stop { .. } => {
                 unreachable!("only the replication shard is told")
             }
         }
@@ -277,13 +291,21 @@ impl ShardCore {
             Signal::Interrupt => self.config.shutdown_on_sigint,
         };
         let saves = options.save || !options.nosave && !self.config.save.is_empty();
-        if !saves || self.core.is_loading() || std::mem::replace(&mut self.saving_to_stop, true) {
+        let how = StopHow {
+            waits: !options.now,
+            saves: saves && !self.core.is_loading(),
+            force: options.force,
+        };
+        let at_once = !how.waits && !how.saves;
+        if at_once || std::mem::replace(&mut self.stopping, true) {
             tracing::info!("{signal:?} received: the server stops");
             return self.finish(io);
         }
-        tracing::info!("{signal:?} received: the server saves the data and stops");
-        let force = options.force;
-        self.post(io, self.shared.shards, Envelope::SaveAndStop { force });
+        match how.saves {
+            true => tracing::info!("{signal:?} received: the server saves the data and stops"),
+            false => tracing::info!("{signal:?} received: the server stops"),
+        }
+        self.post(io, self.shared.shards, Envelope::Stop { how });
     }
 
     /// Begins the stop on this core.

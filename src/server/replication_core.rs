@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
-use super::node::{Envelope, Shared, WRITE_PIECES, flush_outbox};
+use super::node::{Envelope, Shared, StopHow, WRITE_PIECES, flush_outbox};
 use super::saves::Saves;
 use crate::command::Now;
 use crate::command::replicating::FollowRequest;
@@ -19,8 +19,12 @@ const TURN_BYTES_MAX: usize = 1024 * 1024;
 /// The stop of the node as far as this core has to do with it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stop {
+    /// It comes when followers have everything and the data is saved.
+    Parting(StopHow),
     /// It comes when the data is saved, or, with the flag, in any case.
     Saving(bool),
+    /// Core 0 is to be told that it does not come.
+    Stay,
     /// Core 0 is to be told.
     Tell,
     /// It has been told.
@@ -135,14 +139,17 @@ impl ReplicationCore {
                 self.replication.set_config(config.clone());
                 self.saves.set_config(config);
             }
-            Envelope::SaveAndStop { force } => {
+            Envelope::Stop { how } => {
                 if self.stop.is_none() {
-                    self.stop = Some(Stop::Saving(force));
-                    self.replication.save_for_the_end();
+                    self.stop = Some(Stop::Parting(how));
+                    match how.waits {
+                        true => self.replication.part_for_the_end(),
+                        false => self.part(how),
+                    }
                 }
             }
             Envelope::End => self.ending = true,
-            Envelope::Connection(..) | Envelope::Finish | Envelope::Finished => {
+            Envelope::Connection(..) | Envelope::Finish | Envelope::Finished | Envelope::Stay => {
                 unreachable!("clients stay on data cores")
             }
         }
@@ -232,11 +239,29 @@ impl ReplicationCore {
         !self.replication.wants_close(handle)
     }
 
+    /// Followers have everything, or are not waited for.
+    fn part(&mut self, how: StopHow) {
+        self.stop = Some(match how.saves {
+            true => Stop::Saving(how.force),
+            false => Stop::Tell,
+        });
+        if how.saves {
+            self.replication.save_for_the_end();
+        }
+    }
+
     /// Goes on with saves, and with the load at the start. Returns when it must be called again.
     fn turn_files(&mut self, io: &mut Io<Envelope>) -> u64 {
         let now_ns = io.now().monotonic_ns;
         let mut due_ns = u64::MAX;
-        if self.stop.is_none_or(|stop| matches!(stop, Stop::Saving(_))) {
+        if let Some(Stop::Parting(how)) = self.stop {
+            match self.replication.parted() {
+                Some(true) => self.part(how),
+                Some(false) => self.stop = Some(Stop::Stay),
+                None => {}
+            }
+        }
+        if !matches!(self.stop, Some(Stop::Tell | Stop::Told)) {
             match self.saves.turn(&mut self.replication, now_ns) {
                 Ok(at_ns) => due_ns = at_ns,
                 Err(why) => {
@@ -250,8 +275,19 @@ impl ReplicationCore {
         {
             if !saved && !force {
                 tracing::error!("Error trying to save the DB, can't exit.");
+                self.replication.stay();
             }
-            self.stop = (saved || force).then_some(Stop::Tell);
+            self.stop = Some(if saved || force {
+                Stop::Tell
+            } else {
+                Stop::Stay
+            });
+        }
+        if self.stop == Some(Stop::Stay) {
+            match io.push(0, Envelope::Stay) {
+                Ok(()) => self.stop = None,
+                Err(_) => due_ns = now_ns,
+            }
         }
         if self.stop == Some(Stop::Tell) {
             match io.push(0, Envelope::Finish) {

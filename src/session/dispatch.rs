@@ -242,7 +242,7 @@ impl Core {
             return true;
         }
         if (self.switches.pause != crate::command::Pause::Off
-            || self.switches.standing.failing_over)
+            || self.switches.standing.holds_writes())
             && !session.is_leader()
             && self.pauses(command)
         {

@@ -146,7 +146,7 @@ impl Core {
     pub(super) fn set_standing(&mut self, standing: Standing) {
         // While the role is handed over the log must not grow.
         let policy = match standing.role {
-            Role::Leader if !standing.failing_over => ExpiryPolicy::Delete,
+            Role::Leader if !standing.holds_writes() => ExpiryPolicy::Delete,
             _ => ExpiryPolicy::Hide,
         };
         self.shard.keyspace.set_expiry_policy(policy);
@@ -220,7 +220,7 @@ impl Core {
 
     /// Some commands wait: CLIENT PAUSE is in force, or the role is handed over.
     pub(super) fn is_paused_now(&self) -> bool {
-        self.switches.standing.failing_over || self.switches.pause.is_in_force(self.now.wall_ms())
+        self.switches.standing.holds_writes() || self.switches.pause.is_in_force(self.now.wall_ms())
     }
 
     /// This command waits.
@@ -232,7 +232,7 @@ impl Core {
         match self.switches.pause {
             Pause::All(_) => true,
             Pause::Write(_) => changes,
-            Pause::Off => changes && self.switches.standing.failing_over,
+            Pause::Off => changes && self.switches.standing.holds_writes(),
         }
     }
 

@@ -235,6 +235,66 @@ fn a_failover_that_cannot_be_is_given_up() {
     }
 }
 
+#[test]
+fn a_leader_that_ends_gives_its_followers_everything_first() {
+    for shards in SHARDS {
+        let mut leader = shardine(shards, &["--shutdown-timeout", "60"]);
+        let follower = shardine(2, &[]);
+        follow(&follower, &leader);
+        assert_eq!(
+            run(&leader, "SHUTDOWN ABORT").text(),
+            "ERR No shutdown in progress."
+        );
+        // It waits for a follower that acknowledges nothing, until it is called back.
+        follower.signal(Signal::STOP);
+        assert_eq!(run(&leader, "SET a 1").text(), "OK");
+        for by_signal in [false, true] {
+            let mut ending = leader.wire();
+            let begun = format!("{}", leader.log().matches("Waiting for replicas").count());
+            match by_signal {
+                false => ending.send(b"SHUTDOWN NOSAVE\r\n"),
+                true => leader.signal(Signal::TERM),
+            }
+            wait_until("it waits", PATIENCE, || {
+                leader
+                    .log()
+                    .matches("Waiting for replicas")
+                    .count()
+                    .to_string()
+                    != begun
+            });
+            let mut writer = leader.wire();
+            writer.send(b"SET a 2\r\n");
+            assert_eq!(
+                run(&leader, "GET a").text(),
+                if by_signal { "2" } else { "1" }
+            );
+            assert_eq!(run(&leader, "SHUTDOWN ABORT").text(), "OK");
+            assert_eq!(writer.reply().text(), "OK");
+            if !by_signal {
+                assert_eq!(
+                    ending.reply().text(),
+                    "ERR Errors trying to SHUTDOWN. Check logs."
+                );
+            }
+        }
+        // With a follower that runs it ends by itself, and nothing is missing.
+        let mut lines = Vec::new();
+        for number in 0..20_000 {
+            lines.extend(format!("SET key:{number} {number}\r\n").bytes());
+        }
+        let mut writer = leader.wire();
+        writer.send(&lines);
+        for _ in 0..20_000 {
+            assert_eq!(writer.reply().text(), "OK");
+        }
+        leader.signal(Signal::TERM);
+        follower.signal(Signal::CONT);
+        leader.wait_for_end(PATIENCE);
+        assert_eq!(run(&follower, "DBSIZE"), Value::Int(20_001));
+    }
+}
+
 /// Sentinel's idea of who leads.
 fn elected(sentinel: &Server) -> u16 {
     let reply = run(sentinel, "SENTINEL GET-MASTER-ADDR-BY-NAME main");
