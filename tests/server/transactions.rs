@@ -13,6 +13,7 @@ const ACCOUNTS: u64 = 16;
 const AMOUNT: i64 = 100;
 const MOVERS: u64 = 8;
 const MOVES: u64 = 150;
+const PATIENCE: Duration = Duration::from_secs(40);
 
 fn account(n: u64) -> String {
     format!("account{}", n % ACCOUNTS)
@@ -70,44 +71,65 @@ fn move_amounts(wire: &mut Wire, mover: u64) {
     }
 }
 
+/// The sum of all accounts on `seen` is right in every look while amounts are moved on `server`.
+fn the_sum_holds(server: &Server, seen: &Server) {
+    let moving = AtomicBool::new(true);
+    let looks = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for reader in 0..2 {
+            let (moving, looks) = (&moving, &looks);
+            let mut wire = seen.wire();
+            scope.spawn(move || {
+                while moving.load(Ordering::Relaxed) {
+                    let amounts = if reader == 0 {
+                        numbers(&wire.call(&all_accounts()))
+                    } else {
+                        wire.run("MULTI");
+                        for n in 0..ACCOUNTS {
+                            wire.call(&["GET", &account(n)]);
+                        }
+                        numbers(&wire.run("EXEC"))
+                    };
+                    let sum: i64 = amounts.iter().sum();
+                    assert_eq!(sum, AMOUNT * ACCOUNTS as i64, "{amounts:?}");
+                    looks.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let movers: Vec<_> = (0..MOVERS)
+            .map(|mover| {
+                let mut wire = server.wire();
+                scope.spawn(move || move_amounts(&mut wire, mover))
+            })
+            .collect();
+        let ends: Vec<_> = movers.into_iter().map(|mover| mover.join()).collect();
+        moving.store(false, Ordering::Relaxed);
+        assert!(ends.iter().all(Result::is_ok), "a mover failed");
+    });
+    assert!(looks.into_inner() > 0);
+}
+
 #[test]
 fn the_sum_of_all_accounts_never_changes() {
     on_all_shards(&[], |server| {
         open_accounts(&mut server.wire());
-        let moving = AtomicBool::new(true);
-        let looks = AtomicU64::new(0);
-        std::thread::scope(|scope| {
-            for reader in 0..2 {
-                let (moving, looks) = (&moving, &looks);
-                let mut wire = server.wire();
-                scope.spawn(move || {
-                    while moving.load(Ordering::Relaxed) {
-                        let amounts = if reader == 0 {
-                            numbers(&wire.call(&all_accounts()))
-                        } else {
-                            wire.run("MULTI");
-                            for n in 0..ACCOUNTS {
-                                wire.call(&["GET", &account(n)]);
-                            }
-                            numbers(&wire.run("EXEC"))
-                        };
-                        let sum: i64 = amounts.iter().sum();
-                        assert_eq!(sum, AMOUNT * ACCOUNTS as i64, "{amounts:?}");
-                        looks.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
-            }
-            let movers: Vec<_> = (0..MOVERS)
-                .map(|mover| {
-                    let mut wire = server.wire();
-                    scope.spawn(move || move_amounts(&mut wire, mover))
-                })
-                .collect();
-            let ends: Vec<_> = movers.into_iter().map(|mover| mover.join()).collect();
-            moving.store(false, Ordering::Relaxed);
-            assert!(ends.iter().all(Result::is_ok), "a mover failed");
-        });
-        assert!(looks.into_inner() > 0);
+        the_sum_holds(server, server);
+    });
+}
+
+#[test]
+fn no_follower_sees_half_a_transaction() {
+    on_all_shards(&["--repl-diskless-sync-delay", "0"], |leader| {
+        open_accounts(&mut leader.wire());
+        let followers = [Some(Server::start(&["--shards", "3"])), Server::redis(&[])];
+        for follower in followers.into_iter().flatten() {
+            let mut wire = follower.wire();
+            wire.run(&format!("REPLICAOF 127.0.0.1 {}", leader.port));
+            wait_until("the link is up", PATIENCE, || {
+                follower.info("master_link_status") == "up"
+            });
+            the_sum_holds(leader, &follower);
+        }
     });
 }
 
