@@ -75,8 +75,9 @@ impl Follower {
         }
     }
 
-    /// The cut of its round: it is told where the stream will go on, and gets the data.
-    pub(super) fn begin_sync(&mut self, id: &str, offset: u64, mark: [u8; 40]) {
+    /// The cut of its round: it is told where the stream will go on, and gets the data; or, when it wants none, the bytes of
+    /// `empty`.
+    pub(super) fn begin_sync(&mut self, id: &str, offset: u64, mark: [u8; 40], empty: &[u8]) {
         if self.request.from.is_some() {
             self.out
                 .extend_from_slice(format!("+FULLRESYNC {id} {offset}\r\n").as_bytes());
@@ -89,6 +90,12 @@ impl Follower {
         }
         self.cursor = offset;
         self.state = State::Syncing(0);
+        // Such a one understands `$EOF:`, or it would have been refused.
+        if self.request.info.without_data {
+            self.out.extend_from_slice(empty);
+            self.out.extend(self.mark.take().into_iter().flatten());
+            self.state = State::Loading;
+        }
     }
 
     /// It can go on from where it was.

@@ -205,7 +205,9 @@ impl Replication {
         let Some(round) = &mut self.round else { return };
         let now_s = self.now.wall_ms() / 1000;
         let facts = facts(REDIS_VERSION, now_s, &self.id, offset, db);
-        round.begin(offset, self.config.rdbchecksum, &facts);
+        let checksum = self.config.rdbchecksum;
+        round.begin(offset, checksum, &facts);
+        let empty = Round::without_data(round.version, checksum, &facts);
         let waiting: Vec<u64> = self
             .followers
             .iter()
@@ -217,7 +219,7 @@ impl Replication {
             let mark = mark.as_bytes().try_into().expect("forty digits");
             let id = &self.id;
             if let Some(follower) = self.followers.get_mut(&handle) {
-                follower.begin_sync(id, offset, mark);
+                follower.begin_sync(id, offset, mark, &empty);
                 follower.heard_ns = self.now.mono_ns;
                 follower.moved_ns = self.now.mono_ns;
             }

@@ -45,6 +45,15 @@ impl Round {
         }
     }
 
+    /// All bytes of a snapshot without data at the same offset, for who wants none (`rdb-filter-only`).
+    pub(super) fn without_data(version: Version, checksum: bool, facts: &Facts<'_>) -> Vec<u8> {
+        let mut writer = Writer::new(version, checksum);
+        let mut bytes = Vec::new();
+        writer.begin(facts, &mut bytes);
+        writer.end(&mut bytes);
+        bytes
+    }
+
     /// The cut is there: the header.
     pub(super) fn begin(&mut self, offset: u64, checksum: bool, facts: &Facts<'_>) {
         self.offset = Some(offset);

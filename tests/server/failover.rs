@@ -295,6 +295,18 @@ fn a_leader_that_ends_gives_its_followers_everything_first() {
     }
 }
 
+/// A server says all this of itself. Sentinel closes the connections of whom it reconfigures: then it has not said so.
+fn says(server: &Server, fields: &[(&str, &str)]) -> bool {
+    let mut wire = server.wire();
+    let sent = wire.try_send(b"INFO replication\r\n");
+    let Some((text, _)) = sent.ok().and_then(|()| wire.try_reply_raw()) else {
+        return false;
+    };
+    let text = text.text();
+    let mut fields = fields.iter();
+    fields.all(|(field, value)| text.contains(&format!("{field}:{value}\r\n")))
+}
+
 /// Sentinel's idea of who leads.
 fn elected(sentinel: &Server) -> u16 {
     let reply = run(sentinel, "SENTINEL GET-MASTER-ADDR-BY-NAME main");
@@ -355,10 +367,15 @@ fn sentinel_promotes_a_follower_and_no_write_that_was_waited_for_is_lost() {
         } else {
             (second, first)
         };
+        let up = ("master_link_status", "up");
+        let leader_port = ("master_port", &*port.to_string());
         wait_until("it leads, and the other follows it", PATIENCE, || {
-            new.info("role") == "master"
-                && other.info("master_port") == port.to_string()
-                && other.info("master_link_status") == "up"
+            says(new, &[("role", "master"), ("connected_slaves", "1")])
+                && says(other, &[leader_port, up])
+        });
+        // Sentinel is done with both, and closes nobody's connection any more.
+        wait_until("Sentinel's failover ends", PATIENCE, || {
+            sentinel.log().contains("+failover-end")
         });
         let kept = kept.into_inner().expect("one thread");
         assert!(kept.len() > 100, "{} writes were waited for", kept.len());
@@ -369,7 +386,7 @@ fn sentinel_promotes_a_follower_and_no_write_that_was_waited_for_is_lost() {
         assert_eq!(new.info("sync_partial_ok"), "1");
         leader.start_again();
         wait_until("the old leader follows", PATIENCE, || {
-            leader.info("role") == "slave" && leader.info("master_link_status") == "up"
+            says(&leader, &[("role", "slave"), up])
         });
         run(new, "SET after 1");
         caught_up(new, &leader);

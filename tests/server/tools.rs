@@ -53,6 +53,28 @@ fn redis_cli_runs_commands() {
 }
 
 #[test]
+fn redis_cli_fetches_the_data_or_only_functions() {
+    on_all_shards(&["--repl-diskless-sync-delay", "0"], |server| {
+        let mut wire = server.wire();
+        for n in 0..50 {
+            wire.run(&format!("SET key{n} {n}"));
+        }
+        for (option, keys) in [("--rdb", 50), ("--functions-rdb", 0)] {
+            let path = server.dir().join("fetched.rdb");
+            let file = path.to_str().expect("a path in UTF-8");
+            contains(
+                &cli!(server, option, file),
+                &["Transfer finished with success"],
+            );
+            let Some(checked) = super::rdb::check(&path) else {
+                return;
+            };
+            contains(&checked, &[&format!("{keys} keys read")]);
+        }
+    });
+}
+
+#[test]
 fn redis_cli_pipe_loads_a_stream() {
     on_all_shards(&[], |server| {
         let stream: Vec<u8> = (0..20_000)
