@@ -43,8 +43,9 @@ fn pop_or_wait(cx: &mut Cx<'_>, end: End) -> Done {
 }
 
 pub(super) fn blmpop(cx: &mut Cx<'_>) -> Done {
-    let timeout_ms = parse_seconds(cx.line.arg(1), cx.now_ms)?;
+    // Redis looks at the timeout last.
     let pops = PopMany::parse(&cx.line, 2)?;
+    let timeout_ms = parse_seconds(cx.line.arg(1), cx.now_ms)?;
     if !pops.run(cx)? {
         wait(cx, timeout_ms, pops.first..pops.first + pops.keys);
     }

@@ -42,8 +42,9 @@ fn pop_or_wait(cx: &mut Cx<'_>, end: End) -> Done {
 }
 
 pub(super) fn bzmpop(cx: &mut Cx<'_>) -> Done {
-    let timeout_ms = parse_seconds(cx.line.arg(1), cx.now_ms)?;
+    // Redis looks at the timeout last.
     let pop = MultiPop::parse(&cx.line, 2)?;
+    let timeout_ms = parse_seconds(cx.line.arg(1), cx.now_ms)?;
     if !pop.run(cx, 3)? {
         wait(cx, timeout_ms, 3..3 + pop.keys);
     }
