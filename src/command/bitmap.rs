@@ -336,7 +336,7 @@ fn bitop(cx: &mut Cx<'_>) -> Done {
     let key = cx.key(2);
     let len = result.len();
     if len > 0 {
-        let value = NewString::Shared(Bytes::from(result));
+        let value = NewString::Edited(Bytes::from(result));
         let existed = cx.keyspace.set_string(cx.db, key, value, NewExpiry::Clear);
         wrote_string(cx, key, "set", existed);
     } else if cx.keyspace.remove(cx.db, key) {

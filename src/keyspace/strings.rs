@@ -26,6 +26,8 @@ pub enum NewString<'a> {
     Text(&'a [u8]),
     /// These bytes, kept without a copy when they are many.
     Shared(Bytes),
+    /// These bytes, the result of an edit (BITOP's): `raw` as after an edit in place, never kept as an integer.
+    Edited(Bytes),
     /// An integer.
     Int(i64),
 }
@@ -183,6 +185,7 @@ impl Keyspace {
             match value {
                 NewString::Bytes(bytes) | NewString::Text(bytes) => entry.set_bytes(bytes),
                 NewString::Shared(bytes) => entry.set_big(BigString::new(bytes)),
+                NewString::Edited(bytes) => set_edited(entry, bytes),
                 NewString::Int(integer) => entry.set_integer(integer),
             }
             if touch {
@@ -205,10 +208,24 @@ impl Keyspace {
             NewString::Shared(bytes) => {
                 Entry::from_big(key.bytes, BigString::new(bytes), expiry, access)
             }
+            NewString::Edited(bytes) => {
+                let mut entry = Entry::from_bytes(key.bytes, b"", expiry, access);
+                set_edited(&mut entry, bytes);
+                entry
+            }
             NewString::Int(integer) => Entry::from_integer(key.bytes, integer, expiry, access),
         };
         let hasher = self.hasher;
         self.database_or_new(db).insert(&hasher, key.hash, entry);
+    }
+}
+
+/// Makes the value what an edit in place would have left.
+fn set_edited(entry: &mut Entry, bytes: Bytes) {
+    if bytes.len() <= INLINE_VALUE_BYTES_MAX {
+        entry.set_raw(&bytes);
+    } else {
+        entry.set_raw_big(BigString::new(bytes));
     }
 }
 
