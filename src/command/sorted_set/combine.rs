@@ -320,7 +320,12 @@ fn combine(cx: &mut Cx<'_>, command: &str, operation: Operation) -> Done {
     let mut query = Query::parse_keys(&cx.line, command, operation, false)?;
     query.touch_keys(cx)?;
     query.parse_options(&cx.line)?;
-    let result = query.result(query.sources(cx)?, &limits(cx));
+    // As in Redis, what is only shown never is in the compact form, where a zero loses its sign.
+    let limits = Limits {
+        members: 0,
+        ..limits(cx)
+    };
+    let result = query.result(query.sources(cx)?, &limits);
     push_elements(
         &mut cx.reply,
         result.len(),
