@@ -44,6 +44,8 @@ impl Os for TestOs {
     fn runtime_counters(&self) -> Vec<(&'static str, u64)> {
         vec![("mesh_messages", 7)]
     }
+    fn collect_memory(&self) {}
+
     fn trim_memory(&self) {}
 
     fn purge_memory(&self) {

@@ -123,22 +123,31 @@ pub fn disable_huge_pages() -> bool {
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0 }
 }
 
-/// Settings of the allocator, before the cores start: free memory goes back to the system after a tenth of a second
-/// instead of one.
+/// Settings of the allocator, before the cores start: it gives memory back to the system when it is told to
+/// ([`purge_memory`]), and by itself only what has been free for a day. Not at all would keep it from noting what is free.
 pub fn tune_allocator() {
     /// Milliseconds; the number is the place in mimalloc 3's `mi_option_e`.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    const DAY_MS: std::ffi::c_long = 86_400_000;
     // SAFETY: setting a number in the allocator's table of options, before there are other threads.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 100) };
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, DAY_MS) };
 }
 
-/// Gives memory of this thread that has been free for a while back to the system: a few milliseconds for a gigabyte.
-pub fn trim_memory() {
+/// This thread runs only while its CPU has nothing else to do.
+pub fn yield_to_all() {
+    // SAFETY: all zeroes is a value of this structure of integers.
+    let param: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: zero is the calling thread, and the pointer is valid for the call. Nobody is refused less than he had.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const param) };
+}
+
+/// Collects what this thread, or others for it, freed, so that [`purge_memory`] in any thread finds it.
+pub fn collect_memory() {
     // SAFETY: as below.
     unsafe { libmimalloc_sys::mi_collect(false) };
 }
 
-/// Gives free memory of the allocator back to the system.
+/// Gives free memory of the allocator back to the system: some 125 µs for a megabyte.
 pub fn purge_memory() {
     // SAFETY: collecting touches only the allocator's own free pages, on the calling thread.
     unsafe { libmimalloc_sys::mi_collect(true) };

@@ -10,7 +10,7 @@ use super::node::{NodeCore, Shared};
 use crate::command::{Node, Registry};
 use crate::config::{Config, Included, Invocation, parse_cpu_list, parse_file};
 use crate::keyspace::KeyHasher;
-use crate::rt::{self, CoreSpec, Listener, Options, StartError, sys};
+use crate::rt::{self, CoreSpec, Listener, Options, Purger, StartError, sys};
 use crate::structures::pairs::set_hash_seeds;
 
 /// Why the server did not start.
@@ -22,6 +22,8 @@ pub enum BootError {
     Start(#[from] StartError),
     #[error(transparent)]
     Bind(#[from] rt::BindError),
+    #[error("the thread that gives memory back does not start: {0}")]
+    Purger(std::io::Error),
     #[error("{0}")]
     Load(String),
 }
@@ -82,6 +84,7 @@ pub(super) fn start(invocation: &Invocation) -> Result<(), BootError> {
         registry: Box::leak(Box::new(Registry::new(crate::admin::TABLES))),
         hasher: KeyHasher::from_seeds([seeds[0], seeds[1], seeds[2], seeds[3]]),
         shards: plan.shards,
+        purger: Purger::start().map_err(BootError::Purger)?,
         connections: AtomicU64::new(0),
         clients_max: AtomicU64::new(clients_max),
         load: data_file,

@@ -20,7 +20,7 @@ use crate::command::{Close, Node, Now, Place, Registry};
 use crate::config::Config;
 use crate::keyspace::KeyHasher;
 use crate::mesh::{Message, Outbox};
-use crate::rt::{self, Closed, ConnId, Io, Next, ReadTarget, Signal, Socket, WriteResult};
+use crate::rt::{self, Closed, ConnId, Io, Next, Purger, ReadTarget, Signal, Socket, WriteResult};
 use crate::session::{Core, CoreOptions, Peer, SessionId};
 
 /// What the cores are built from. Read-only but for two counters that change when a connection comes or goes.
@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub registry: &'static Registry,
     pub hasher: KeyHasher,
     pub shards: usize,
+    /// Gives free memory back.
+    pub purger: Purger,
     /// Connections of the node.
     pub connections: AtomicU64,
     /// `maxclients`, or fewer when the limit of open files is lower.
@@ -155,7 +157,11 @@ impl ShardCore {
         let requests = Rc::new(Requests::default());
         let mut seed = [0; 8];
         rt::sys::fill_random(&mut seed);
-        let os = System::new(requests.clone(), u64::from_le_bytes(seed));
+        let os = System::new(
+            requests.clone(),
+            shared.purger.clone(),
+            u64::from_le_bytes(seed),
+        );
         let mut core = Core::new(CoreOptions {
             place: Place {
                 index,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::command::Os;
 use crate::rt::sys::{self, Whose};
-use crate::rt::{Counters, monotonic_ns_fresh};
+use crate::rt::{Counters, Purger, monotonic_ns_fresh};
 
 /// What a core's commands ask of the loop that runs it. Shared between the two, on one thread.
 #[derive(Default)]
@@ -20,13 +20,15 @@ pub(super) struct Requests {
 /// The operating system.
 pub(super) struct System {
     requests: Rc<Requests>,
+    purger: Purger,
     random: RefCell<crate::base::random::Random>,
 }
 
 impl System {
-    pub(super) fn new(requests: Rc<Requests>, seed: u64) -> System {
+    pub(super) fn new(requests: Rc<Requests>, purger: Purger, seed: u64) -> System {
         System {
             requests,
+            purger,
             random: RefCell::new(crate::base::random::Random::new(seed)),
         }
     }
@@ -80,8 +82,12 @@ impl Os for System {
         sys::purge_memory();
     }
 
+    fn collect_memory(&self) {
+        sys::collect_memory();
+    }
+
     fn trim_memory(&self) {
-        sys::trim_memory();
+        self.purger.ask();
     }
 
     fn allocator_report(&self) -> String {

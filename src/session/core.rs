@@ -143,6 +143,8 @@ pub struct Core {
     memory_high: u64,
     /// Runs of the housekeeping that still trim.
     trims_left: u32,
+    /// Runs of the housekeeping since the last trim.
+    untrimmed: u32,
     next_cron_ns: u64,
     expiry_due_ns: u64,
     /// Active expiry waits for the shard.
@@ -156,11 +158,18 @@ pub struct Core {
 const CRON_NS: u64 = 100_000_000;
 /// Expired keys are looked for this often while there are none.
 const EXPIRY_IDLE_NS: u64 = 10_000_000;
-/// Entries that one turn looks at for expiry, and frees of what was detached.
+/// Entries that one turn looks at for expiry.
 const EXPIRY_SLICE: usize = 1_000;
-/// The allocator is asked to return memory when this much was freed, this many times, as it waits a little itself.
+/// What one turn frees of what was detached: so many steps, but none begins when the time is over. What a step takes differs a
+/// lot, as freeing the last of the entries of a page of memory frees the page.
+const FREE_STEPS: usize = 10;
+const FREE_STEP: usize = 100;
+const FREE_NS: u64 = 300_000;
+/// When so much was freed, memory is given back to the system in this many successive runs of the housekeeping,
 const TRIM_BYTES_MIN: u64 = 8 << 20;
-const TRIMS: u32 = 8;
+const TRIMS: u32 = 2;
+/// and otherwise each time after so many, for what was no data, such as buffers of connections.
+const TRIM_RUNS: u32 = 50;
 /// Input of a blocked session beyond this is left in the socket.
 const BLOCKED_INPUT_BYTES_MAX: usize = 256 * 1024;
 
@@ -214,6 +223,7 @@ impl Core {
             paused_reading: Vec::new(),
             memory_high: 0,
             trims_left: 0,
+            untrimmed: 0,
             next_cron_ns: 0,
             expiry_due_ns: 0,
             expiry_claimed: false,
@@ -741,7 +751,7 @@ impl Core {
 
     /// Looks for expired keys and frees what was detached, a little. True when there is more to do.
     fn expire(&mut self) -> bool {
-        let freeing = self.shard.keyspace.free_slice(EXPIRY_SLICE);
+        let freeing = self.free();
         if !self.switches.active_expire || self.is_paused_now() {
             return freeing;
         }
@@ -750,6 +760,20 @@ impl Core {
             return freeing;
         }
         self.expire_now() || freeing
+    }
+
+    /// Frees a little of what was detached. True when there is more.
+    fn free(&mut self) -> bool {
+        let until = (self.ticks)() + FREE_NS;
+        for _ in 0..FREE_STEPS {
+            if !self.shard.keyspace.free_slice(FREE_STEP) {
+                return false;
+            }
+            if (self.ticks)() >= until {
+                break;
+            }
+        }
+        true
     }
 
     /// Deletes some of what has expired. True when there is more.
@@ -785,16 +809,22 @@ impl Core {
         self.sweep_sessions();
     }
 
-    /// Returns memory to the system after much of it was freed: the allocator does so by itself only as it allocates.
+    /// Has memory returned to the system after much of it was freed: the allocator does not do so by itself. But not while more is
+    /// being freed. Who returns it needs a CPU, and if that can only be this one, it should be while this core has nothing to do.
     fn trim(&mut self, memory: u64) {
         self.memory_high = self.memory_high.max(memory);
         if self.memory_high - memory >= TRIM_BYTES_MIN {
             self.memory_high = memory;
             self.trims_left = TRIMS;
         }
-        if self.trims_left > 0 {
+        self.untrimmed += 1;
+        if self.trims_left > 0 && !self.shard.keyspace.has_garbage() {
             self.trims_left -= 1;
-            self.os.trim_memory();
+            self.os.collect_memory();
+        } else if self.untrimmed < TRIM_RUNS {
+            return;
         }
+        self.untrimmed = 0;
+        self.os.trim_memory();
     }
 }

@@ -109,6 +109,8 @@ impl Os for SimulatedOs {
     fn runtime_counters(&self) -> Vec<(&'static str, u64)> {
         vec![("turns", 1)]
     }
+    fn collect_memory(&self) {}
+
     fn trim_memory(&self) {}
 
     fn purge_memory(&self) {}

@@ -94,13 +94,13 @@ class Server:
             return int(re.search(r"VmRSS:\s+(\d+) kB", file.read()).group(1)) * 1024
 
     def take_precedence(self):
-        """Gives the server precedence over all else on its CPU, but not to Redis's threads for the background, which
+        """Gives the server precedence over all else on its CPU, but not to threads for the background, which
         are meant to yield to the one that answers. Says whether that is permitted."""
         base = f"/proc/{self.process.pid}/task"
         try:
             for thread in os.listdir(base):
                 with open(f"{base}/{thread}/comm") as file:
-                    background = file.read().startswith(("bio_", "jemalloc_bg"))
+                    background = file.read().startswith(("bio_", "jemalloc_bg", "purge"))
                 if not background:
                     os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(5))
         except PermissionError:
