@@ -55,7 +55,6 @@ impl Replication {
         if self.following.is_some() || self.parting.is_some() || !followed || timeout_ms == 0 {
             return self.answer_parting(asker, &Answer::Done("OK"));
         }
-        tracing::info!("Waiting for replicas before shutting down.");
         self.parting = Some(Parting {
             askers: vec![asker],
             stopped: false,
@@ -90,6 +89,7 @@ impl Replication {
     pub(super) fn stopped_to_part(&mut self) {
         if let Some(parting) = &mut self.parting {
             parting.stopped = true;
+            tracing::info!("Writes wait. Waiting for replicas before shutting down.");
         }
     }
 

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Builder;
 
+use super::signals::Blocked;
 use super::sys;
 
 /// Between two rounds: what becomes free meanwhile goes together, and may be used again before.
@@ -26,6 +27,8 @@ impl Purger {
     /// Starts the thread.
     pub fn start() -> io::Result<Purger> {
         let (asked, asks) = sync_channel(1);
+        // Signals are for core 0: this thread would end the process with them.
+        let _blocked = Blocked::new()?;
         Builder::new()
             .name("purge".into())
             .spawn(move || purge(&asks))?;
