@@ -8,6 +8,7 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::ptr::{self, NonNull};
 
+use super::element::Room;
 use crate::structures::entry::allocated;
 
 /// Bytes in front of the first element.
@@ -83,17 +84,43 @@ impl Block {
         }
     }
 
-    /// Puts `parts` in the place of `removed` bytes at `at`, and writes the number of bytes into the header.
+    /// Puts what `fill` writes, `inserted` bytes, in the place of `removed` bytes at `at`, and writes the number of bytes into the
+    /// header. Panics when `fill` leaves room.
     #[inline]
-    pub(super) fn splice(&mut self, at: usize, removed: usize, parts: [&[u8]; 3]) {
+    pub(super) fn splice(
+        &mut self,
+        at: usize,
+        removed: usize,
+        inserted: usize,
+        fill: impl FnOnce(&mut Room<'_>),
+    ) {
+        let Some(gap) = self.open(at, removed, inserted) else {
+            return;
+        };
+        // SAFETY: the gap is `inserted` bytes of the block, which is borrowed mutably.
+        let gap = unsafe { std::slice::from_raw_parts_mut(gap.cast().as_ptr(), inserted) };
+        let mut room = Room::new(gap);
+        fill(&mut room);
+        assert!(room.is_full(), "a listpack without gaps");
+    }
+
+    /// Removes `removed` bytes at `at`.
+    #[inline]
+    pub(super) fn cut(&mut self, at: usize, removed: usize) {
+        self.open(at, removed, 0);
+    }
+
+    /// Makes of `removed` bytes at `at` a gap of `inserted` bytes that are not initialised, and writes the number of bytes into
+    /// the header. `None` when no element is left: there is no block then.
+    #[inline]
+    fn open(&mut self, at: usize, removed: usize, inserted: usize) -> Option<NonNull<u8>> {
         let old = self.bytes().len();
-        let inserted: usize = parts.iter().map(|part| part.len()).sum();
         assert!(at >= HEADER_BYTES && removed < old && at < old - removed);
         let new = old - removed + inserted;
         let header = u32::try_from(new).expect("no listpack is asked to hold 4 GiB");
         if new == EMPTY_BYTES.len() {
             *self = Block::EMPTY;
-            return;
+            return None;
         }
         let mut block = match self.0 {
             Some(block) if new > old => resize(block, old, new),
@@ -107,27 +134,25 @@ impl Block {
                 block
             }
         };
-        let base = block.as_ptr();
         // SAFETY: the block holds the larger of `old` and `new` bytes. The tail of `old - at - removed` bytes (not negative, by
-        // the assertion) is initialised and moves to end at `new`; the parts fill the gap before it exactly, and lie outside
-        // the block, which is borrowed mutably. The header is four bytes before `at`.
+        // the assertion) is initialised and moves to end at `new`. The header is four bytes before `at`.
         unsafe {
-            ptr::copy(
-                base.add(at + removed),
-                base.add(at + inserted),
-                old - at - removed,
-            );
-            let mut to = base.add(at);
-            for part in parts {
-                ptr::copy_nonoverlapping(part.as_ptr(), to, part.len());
-                to = to.add(part.len());
+            if inserted != removed {
+                let tail = old - at - removed;
+                ptr::copy(
+                    block.add(at + removed).as_ptr(),
+                    block.add(at + inserted).as_ptr(),
+                    tail,
+                );
             }
-            base.cast::<[u8; 4]>().write(header.to_le_bytes());
+            block.cast::<[u8; 4]>().write(header.to_le_bytes());
         }
         if new < old {
             block = resize(block, old, new);
         }
         self.0 = Some(block);
+        // SAFETY: `at` lies inside the block.
+        Some(unsafe { block.add(at) })
     }
 
     #[inline]

@@ -12,6 +12,9 @@
 //! The back length counts encoding and data in groups of seven bits, the highest first; every byte but the first has its
 //! high bit set, so that it can be read from its end.
 
+use std::mem::MaybeUninit;
+use std::ptr;
+
 use crate::base::number::parse_i64;
 
 /// Data of this length and more has a length of 32 bits.
@@ -107,98 +110,100 @@ impl<'a> Needle<'a> {
     }
 }
 
-/// An element ready to be put in: the encoding (an integer is part of it), the data, the back length.
-pub(super) struct Encoded<'a> {
-    head: [u8; 9],
-    head_length: u8,
-    back: [u8; 5],
-    back_length: u8,
-    data: &'a [u8],
+/// The bytes that an element takes: encoding, data and back length.
+#[inline]
+pub(super) fn encoded_bytes(element: Element<'_>) -> usize {
+    let length = match element {
+        Element::Int(value) => match value {
+            0..=0x7F => 1,
+            -0x1000..=0xFFF => 2,
+            -0x8000..=0x7FFF => 3,
+            -0x80_0000..=0x7F_FFFF => 4,
+            -0x8000_0000..=0x7FFF_FFFF => 5,
+            _ => 9,
+        },
+        Element::Bytes(data) => match data.len() {
+            short @ ..64 => 1 + short,
+            medium @ ..LONG_BYTES_MIN => 2 + medium,
+            long => 5 + long,
+        },
+    };
+    length + back_length_bytes(length)
 }
 
-impl<'a> Encoded<'a> {
-    /// Encodes bytes, as an integer if they are one.
+/// Room for elements, filled from its front: what it has given away is initialised.
+pub(super) struct Room<'a>(&'a mut [MaybeUninit<u8>]);
+
+impl<'a> Room<'a> {
     #[inline]
-    pub(super) fn bytes(bytes: &'a [u8]) -> Encoded<'a> {
-        Encoded::element(Element::of(bytes))
+    pub(super) fn new(bytes: &'a mut [MaybeUninit<u8>]) -> Room<'a> {
+        Room(bytes)
     }
 
-    /// Encodes an element as it is.
+    /// All of it is filled.
     #[inline]
-    pub(super) fn element(element: Element<'a>) -> Encoded<'a> {
+    pub(super) fn is_full(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Writes an element as its [`encoded_bytes`]. Panics when there is less room.
+    #[inline]
+    pub(super) fn put(&mut self, element: Element<'_>) {
         match element {
-            Element::Int(value) => Encoded::integer(value),
-            Element::Bytes(bytes) => Encoded::data(bytes),
-        }
-    }
-
-    #[inline]
-    pub(super) fn integer(value: i64) -> Encoded<'a> {
-        let low = value.to_le_bytes();
-        let wide = |marker, bytes: usize| {
-            let mut head = [0; 9];
-            head[0] = marker;
-            head[1..=bytes].copy_from_slice(&low[..bytes]);
-            Encoded::new(head, 1 + bytes, &[])
-        };
-        match value {
-            0..=0x7F => Encoded::new([low[0], 0, 0, 0, 0, 0, 0, 0, 0], 1, &[]),
-            -0x1000..=0xFFF => {
-                let head = [0xC0 | low[1] & 0x1F, low[0], 0, 0, 0, 0, 0, 0, 0];
-                Encoded::new(head, 2, &[])
+            Element::Int(value @ 0..=0x7F) => self.bytes(&[value as u8, 1]),
+            Element::Int(value) => self.put_integer(value),
+            Element::Bytes(data) if data.len() < 64 => {
+                let length = data.len() as u8;
+                self.bytes(&[0x80 | length]);
+                self.bytes(data);
+                self.bytes(&[length + 1]);
             }
-            -0x8000..=0x7FFF => wide(0xF1, 2),
-            -0x80_0000..=0x7F_FFFF => wide(0xF2, 3),
-            -0x8000_0000..=0x7FFF_FFFF => wide(0xF3, 4),
-            _ => wide(0xF4, 8),
+            Element::Bytes(data) => self.put_data(data),
         }
     }
 
-    #[inline]
-    fn data(data: &'a [u8]) -> Encoded<'a> {
-        let mut head = [0; 9];
-        let length = data.len();
-        let head_length = if length < 64 {
-            head[0] = 0x80 | length as u8;
-            1
-        } else if length < LONG_BYTES_MIN {
-            head[0] = 0xE0 | (length >> 8) as u8;
-            head[1] = length as u8;
+    fn put_integer(&mut self, value: i64) {
+        let low = value.to_le_bytes();
+        let (marker, bytes) = match value {
+            -0x1000..=0xFFF => return self.bytes(&[0xC0 | low[1] & 0x1F, low[0], 2]),
+            -0x8000..=0x7FFF => (0xF1, 2),
+            -0x80_0000..=0x7F_FFFF => (0xF2, 3),
+            -0x8000_0000..=0x7FFF_FFFF => (0xF3, 4),
+            _ => (0xF4, 8),
+        };
+        self.bytes(&[marker]);
+        self.bytes(&low[..bytes]);
+        self.bytes(&[bytes as u8 + 1]);
+    }
+
+    fn put_data(&mut self, data: &[u8]) {
+        let head_length = if data.len() < LONG_BYTES_MIN {
+            self.bytes(&[0xE0 | (data.len() >> 8) as u8, data.len() as u8]);
             2
         } else {
-            let length = u32::try_from(length).expect("no element is asked to hold 4 GiB");
-            head[0] = 0xF0;
-            head[1..5].copy_from_slice(&length.to_le_bytes());
+            let length = u32::try_from(data.len()).expect("no element is asked to hold 4 GiB");
+            self.bytes(&[0xF0]);
+            self.bytes(&length.to_le_bytes());
             5
         };
-        Encoded::new(head, head_length, data)
-    }
-
-    #[inline]
-    fn new(head: [u8; 9], head_length: usize, data: &'a [u8]) -> Encoded<'a> {
+        self.bytes(data);
         let length = head_length + data.len();
-        let back_length = back_length_bytes(length);
-        let mut back = [0; 5];
-        for (index, byte) in back[..back_length].iter_mut().enumerate() {
-            let group = (length >> (7 * (back_length - 1 - index))) as u8 & 0x7F;
-            *byte = group | if index > 0 { 0x80 } else { 0 };
-        }
-        Encoded {
-            head,
-            head_length: head_length as u8,
-            back,
-            back_length: back_length as u8,
-            data,
+        let groups = back_length_bytes(length);
+        for index in 0..groups {
+            let group = (length >> (7 * (groups - 1 - index))) as u8 & 0x7F;
+            self.bytes(&[group | if index > 0 { 0x80 } else { 0 }]);
         }
     }
 
+    /// Writes bytes as they are.
     #[inline]
-    pub(super) fn parts(&self) -> [&[u8]; 3] {
-        [
-            &self.head[..usize::from(self.head_length)],
-            self.data,
-            &self.back[..usize::from(self.back_length)],
-        ]
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        let (now, rest) = std::mem::take(&mut self.0).split_at_mut(bytes.len());
+        // SAFETY: `now` is as long as `bytes`, and borrowed mutably.
+        unsafe {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), now.as_mut_ptr().cast(), bytes.len());
+        }
+        self.0 = rest;
     }
 }
 

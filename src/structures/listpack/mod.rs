@@ -27,7 +27,7 @@ pub use element::{Element, Needle};
 pub use iter::Iter;
 
 use block::{Block, HEADER_BYTES};
-use element::{Encoded, decode, entry_bytes, previous, shape};
+use element::{Room, decode, encoded_bytes, entry_bytes, previous, shape};
 
 /// The offset of an element in the bytes of its listpack.
 pub type Pos = usize;
@@ -248,38 +248,56 @@ impl Listpack {
     /// Appends an element.
     #[inline]
     pub fn push_back(&mut self, bytes: &[u8]) {
-        self.put(self.end(), 0, &Encoded::bytes(bytes));
+        self.put(self.end(), 0, Element::of(bytes));
     }
 
     /// Appends an integer.
     #[inline]
     pub fn push_back_int(&mut self, integer: i64) {
-        self.put(self.end(), 0, &Encoded::integer(integer));
+        self.put(self.end(), 0, Element::Int(integer));
     }
 
     /// Appends an element of another listpack, in the form that it has there.
     #[inline]
     pub fn push_back_element(&mut self, element: Element<'_>) {
-        self.put(self.end(), 0, &Encoded::element(element));
+        self.put(self.end(), 0, element);
+    }
+
+    /// Appends the elements that `each` gives to what it is handed, with room made once for all of them: it is called twice, and
+    /// gives the same both times.
+    #[inline]
+    pub fn push_back_all(&mut self, each: impl Fn(&mut dyn FnMut(Element<'_>))) {
+        let (mut bytes, mut added) = (0, 0);
+        each(&mut |element| {
+            bytes += encoded_bytes(element);
+            added += 1;
+        });
+        let count = self.0.count();
+        self.0.splice(self.end(), 0, bytes, |room| {
+            each(&mut |element| room.put(element));
+        });
+        if count != COUNT_UNKNOWN {
+            self.set_count(usize::from(count) + added);
+        }
     }
 
     /// Puts an element in front.
     #[inline]
     pub fn push_front(&mut self, bytes: &[u8]) {
-        self.put(HEADER_BYTES, 0, &Encoded::bytes(bytes));
+        self.put(HEADER_BYTES, 0, Element::of(bytes));
     }
 
     /// Puts an element in front of the one at `pos`, which may also be [`Listpack::end`]; returns its position.
     #[inline]
     pub fn insert_before(&mut self, pos: Pos, bytes: &[u8]) -> Pos {
-        self.put(pos, 0, &Encoded::bytes(bytes));
+        self.put(pos, 0, Element::of(bytes));
         pos
     }
 
     /// Puts an integer in front of the element at `pos`, which may also be [`Listpack::end`]; returns its position.
     #[inline]
     pub fn insert_before_int(&mut self, pos: Pos, integer: i64) -> Pos {
-        self.put(pos, 0, &Encoded::integer(integer));
+        self.put(pos, 0, Element::Int(integer));
         pos
     }
 
@@ -294,7 +312,7 @@ impl Listpack {
     #[inline]
     pub fn replace(&mut self, pos: Pos, bytes: &[u8]) -> Pos {
         let removed = entry_bytes(self.as_bytes(), pos);
-        self.put(pos, removed, &Encoded::bytes(bytes));
+        self.put(pos, removed, Element::of(bytes));
         pos
     }
 
@@ -302,7 +320,7 @@ impl Listpack {
     #[inline]
     pub fn replace_int(&mut self, pos: Pos, integer: i64) -> Pos {
         let removed = entry_bytes(self.as_bytes(), pos);
-        self.put(pos, removed, &Encoded::integer(integer));
+        self.put(pos, removed, Element::Int(integer));
         pos
     }
 
@@ -354,7 +372,7 @@ impl Listpack {
             from += length;
         }
         if to != end {
-            self.0.splice(to, end - to, [&[]; 3]);
+            self.0.cut(to, end - to);
             self.set_count(kept);
         }
     }
@@ -364,12 +382,7 @@ impl Listpack {
         let mut tail = Listpack::new();
         if pos < self.end() {
             let moved = self.iter_from(pos).count();
-            tail.0.splice(
-                HEADER_BYTES,
-                0,
-                [&self.as_bytes()[pos..self.end()], &[], &[]],
-            );
-            tail.set_count(moved);
+            tail.append_encoded(&self.as_bytes()[pos..self.end()], moved);
             self.cut(pos, self.end(), moved);
         }
         tail
@@ -380,17 +393,17 @@ impl Listpack {
         if other.is_empty() {
             return;
         }
-        let count = self.len() + other.len();
         let elements = &other.as_bytes()[HEADER_BYTES..other.end()];
-        self.0.splice(self.end(), 0, [elements, &[], &[]]);
-        self.set_count(count);
+        self.append_encoded(elements, self.len() + other.len());
     }
 
     /// Puts an element in the place of `removed` bytes (none, or those of one element) at `pos`.
     #[inline]
-    fn put(&mut self, pos: Pos, removed: usize, encoded: &Encoded<'_>) {
+    fn put(&mut self, pos: Pos, removed: usize, element: Element<'_>) {
         let count = self.0.count();
-        self.0.splice(pos, removed, encoded.parts());
+        self.0.splice(pos, removed, encoded_bytes(element), |room| {
+            room.put(element)
+        });
         if removed == 0 && count != COUNT_UNKNOWN {
             self.0.write_count(count + 1);
         }
@@ -403,13 +416,20 @@ impl Listpack {
             return;
         }
         let count = self.0.count();
-        self.0.splice(from, to - from, [&[]; 3]);
+        self.0.cut(from, to - from);
         if count != COUNT_UNKNOWN {
             self.0.write_count(count - removed as u16);
         } else {
             let count = self.iter().count();
             self.set_count(count);
         }
+    }
+
+    /// Appends whole elements, after which there are `count` in all.
+    fn append_encoded(&mut self, elements: &[u8], count: usize) {
+        self.0
+            .splice(self.end(), 0, elements.len(), |room| room.bytes(elements));
+        self.set_count(count);
     }
 
     fn set_count(&mut self, count: usize) {
@@ -449,19 +469,19 @@ impl Builder {
     /// Appends an element.
     #[inline]
     pub fn push(&mut self, bytes: &[u8]) {
-        self.put(&Encoded::bytes(bytes));
+        self.put(Element::of(bytes));
     }
 
     /// Appends an integer.
     #[inline]
     pub fn push_int(&mut self, integer: i64) {
-        self.put(&Encoded::integer(integer));
+        self.put(Element::Int(integer));
     }
 
     /// Appends an element of another listpack, in the form that it has there.
     #[inline]
     pub fn push_element(&mut self, element: Element<'_>) {
-        self.put(&Encoded::element(element));
+        self.put(element);
     }
 
     /// The number of elements.
@@ -486,17 +506,20 @@ impl Builder {
     pub fn finish(self) -> Listpack {
         let mut listpack = Listpack::new();
         if self.count > 0 {
-            listpack.0.splice(HEADER_BYTES, 0, [&self.bytes, &[], &[]]);
-            listpack.set_count(self.count);
+            listpack.append_encoded(&self.bytes, self.count);
         }
         listpack
     }
 
     #[inline]
-    fn put(&mut self, encoded: &Encoded<'_>) {
-        for part in encoded.parts() {
-            self.bytes.extend_from_slice(part);
-        }
+    fn put(&mut self, element: Element<'_>) {
+        let bytes = encoded_bytes(element);
+        self.bytes.reserve(bytes);
+        let mut room = Room::new(&mut self.bytes.spare_capacity_mut()[..bytes]);
+        room.put(element);
+        assert!(room.is_full(), "an element without gaps");
+        // SAFETY: these bytes behind the length are reserved, and were just filled.
+        unsafe { self.bytes.set_len(self.bytes.len() + bytes) };
         self.count += 1;
     }
 }

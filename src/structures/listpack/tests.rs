@@ -47,6 +47,37 @@ fn elements_are_encoded_as_redis_does() {
 }
 
 #[test]
+fn many_at_once_are_encoded_as_one_by_one() {
+    let long = vec![b'x'; 5000];
+    let elements: [&[u8]; 8] = [
+        b"",
+        b"7",
+        b"-7",
+        b"300",
+        b"-70000",
+        b"x",
+        &long[..64],
+        &long,
+    ];
+    let mut all = listpack(&[b"before"]);
+    all.push_back_all(|put| {
+        elements
+            .iter()
+            .for_each(|element| put(Element::of(element)))
+    });
+    let mut one_by_one = listpack(&[b"before"]);
+    elements
+        .iter()
+        .for_each(|element| one_by_one.push_back(element));
+    assert_eq!(all.as_bytes(), one_by_one.as_bytes());
+    all.push_back_all(|_| {});
+    assert_eq!(all.as_bytes(), one_by_one.as_bytes());
+    let mut none = Listpack::new();
+    none.push_back_all(|_| {});
+    assert_eq!(none.memory_bytes(), 0);
+}
+
+#[test]
 fn lengths_change_their_encoding_where_redis_does() {
     for (length, head, back) in [
         (63, 1, 1),

@@ -206,53 +206,80 @@ pub(super) fn new<'b>(
     pairs: impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])> + Clone,
 ) -> Listpack {
     let mut listpack = Listpack::new();
-    listpack.push_back_int(1);
-    listpack.push_back_int(0);
-    listpack.push_back_int(pairs.len() as i64);
-    for (field, _) in pairs.clone() {
-        listpack.push_back(field);
-    }
-    listpack.push_back_int(0);
-    push_record(&mut listpack, (0, 0), true, pairs);
+    listpack.push_back_all(|put| {
+        for head in [1, 0, pairs.len() as i64] {
+            put(Element::Int(head));
+        }
+        for (field, _) in pairs.clone() {
+            put(Element::of(field));
+        }
+        put(Element::Int(0));
+        put_record((0, 0), true, pairs.clone(), put);
+    });
     listpack
 }
 
-/// Appends a record to a node.
-pub(super) fn append<'b>(
+/// What is to be known of a node before a record is appended to it.
+pub(super) struct Tail {
     master: StreamId,
-    listpack: &mut Listpack,
-    id: StreamId,
-    pairs: impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])> + Clone,
-) {
-    let node = Node::new(master, listpack);
-    let live = node.live;
-    let same_fields = node.has_fields(pairs.clone().map(|(field, _)| field));
-    if let Some(at) = listpack.first() {
-        listpack.replace_int(at, live + 1);
-    }
-    push_record(listpack, id.delta(master), same_fields, pairs);
+    live: i64,
+    same_fields: bool,
 }
 
-fn push_record<'b>(
-    listpack: &mut Listpack,
+impl Node<'_> {
+    /// What appending a record with these fields and values needs.
+    #[inline]
+    pub(super) fn tail<'b>(
+        &self,
+        pairs: impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])>,
+    ) -> Tail {
+        Tail {
+            master: self.master,
+            live: self.live,
+            same_fields: self.has_fields(pairs.map(|(field, _)| field)),
+        }
+    }
+}
+
+impl Tail {
+    /// Appends a record to the node.
+    #[inline]
+    pub(super) fn append<'b>(
+        self,
+        listpack: &mut Listpack,
+        id: StreamId,
+        pairs: impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])> + Clone,
+    ) {
+        if let Some(at) = listpack.first() {
+            listpack.replace_int(at, self.live + 1);
+        }
+        let delta = id.delta(self.master);
+        listpack.push_back_all(|put| put_record(delta, self.same_fields, pairs.clone(), put));
+    }
+}
+
+/// Gives the elements of a record to `put`.
+#[inline]
+fn put_record<'b>(
     (ms, seq): (i64, i64),
     same_fields: bool,
     pairs: impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])>,
+    put: &mut dyn FnMut(Element<'_>),
 ) {
     let count = pairs.len();
-    listpack.push_back_int(if same_fields { SAME_FIELDS } else { 0 });
-    listpack.push_back_int(ms);
-    listpack.push_back_int(seq);
+    for fixed in [if same_fields { SAME_FIELDS } else { 0 }, ms, seq] {
+        put(Element::Int(fixed));
+    }
     if !same_fields {
-        listpack.push_back_int(count as i64);
+        put(Element::Int(count as i64));
     }
     for (field, value) in pairs {
         if !same_fields {
-            listpack.push_back(field);
+            put(Element::of(field));
         }
-        listpack.push_back(value);
+        put(Element::of(value));
     }
-    listpack.push_back_int(elements(count, same_fields) as i64);
+    put(Element::Int(elements(count, same_fields) as i64));
 }
 
 /// What a record's last element says.

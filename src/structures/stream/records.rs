@@ -161,19 +161,20 @@ impl Records {
         if data > NODE_BYTES_MAX {
             return Err(TooLarge);
         }
-        match self.nodes.last_mut() {
-            Some((master, listpack))
-                if !limits.are_reached(
-                    &Node::new(master, listpack),
-                    listpack.bytes_len(),
-                    data,
-                ) =>
-            {
+        let last = self.nodes.last_mut().and_then(|(master, listpack)| {
+            let node = Node::new(master, listpack);
+            if limits.are_reached(&node, listpack.bytes_len(), data) {
+                return None;
+            }
+            Some((node.tail(pairs.clone()), listpack))
+        });
+        match last {
+            Some((tail, listpack)) => {
                 self.node_bytes -= listpack.memory_bytes();
-                node::append(master, listpack, id, pairs);
+                tail.append(listpack, id, pairs);
                 self.node_bytes += listpack.memory_bytes();
             }
-            _ => {
+            None => {
                 let listpack = node::new(pairs);
                 self.node_bytes += listpack.memory_bytes();
                 self.nodes.insert(id, listpack);
