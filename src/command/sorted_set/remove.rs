@@ -176,10 +176,15 @@ fn pop_from_key(cx: &mut Cx<'_>, end: End) -> Done {
         _ => return Err(Fault::Syntax),
     };
     let key = cx.key(1);
-    if let Some(entry) = cx.keyspace.write(cx.db, key) {
-        entry.collection::<SortedSet>()?;
-    }
-    if count == 0 || pop(cx, key, end, count, shape)? == 0 {
+    let popped = if count > 0 {
+        pop(cx, key, end, count, shape)?
+    } else {
+        if let Some(entry) = cx.keyspace.write(cx.db, key) {
+            entry.collection::<SortedSet>()?;
+        }
+        0
+    };
+    if popped == 0 {
         cx.reply.empty_array();
     }
     Ok(())
