@@ -21,7 +21,7 @@ class Counts:
         self.rounds = 1 if quick else 3
         self.type_requests = 500 if quick else 150_000
         self.large = 2_000 if quick else 100_000
-        self.elements = 20_000 if quick else 1_000_000
+        self.elements = 20_000 if quick else 2_000_000
         self.sync_keys = 20_000 if quick else 2_000_000
         self.pause_elements = 20_000 if quick else 10_000_000
 

@@ -7,7 +7,7 @@ import time
 from .cells import check, table
 from .server import CLIENT_CPU
 from .strings import check_loaded
-from .types import fill, member, pair, scored
+from .types import LINE_ELEMENTS, fill, member, pair, scored
 from .wire import Connection, Failure, encode, load, pipe
 
 def loader_process(port, count, key, value):
@@ -107,11 +107,22 @@ class RealtimeClient:
         os.sched_setaffinity(0, self.affinity)
 
 
+def records(key, count):
+    """Lines that put `count` records into a stream."""
+    line = encode("XADD", key, "*", "field", "value")
+    yield encode("CLIENT", "REPLY", "OFF"), 0
+    for start in range(0, count, LINE_ELEMENTS):
+        yield line * min(LINE_ELEMENTS, count - start), 0
+    yield encode("CLIENT", "REPLY", "ON"), 1
+
+
+# What goes, the lines that fill a key with so many elements, and the command that counts them.
 KINDS = [
-    ("list", "RPUSH", member),
-    ("set", "SADD", member),
-    ("sorted set", "ZADD", scored),
-    ("hash", "HSET", pair),
+    ("list", lambda key, count: fill("RPUSH", key, count, member), "LLEN"),
+    ("set", lambda key, count: fill("SADD", key, count, member), "SCARD"),
+    ("sorted set", lambda key, count: fill("ZADD", key, count, scored), "ZCARD"),
+    ("hash", lambda key, count: fill("HSET", key, count, pair), "HLEN"),
+    ("stream", records, "XLEN"),
 ]
 # What makes the key `victim` go: lines, the first of which begins it.
 WAYS = [
@@ -155,12 +166,14 @@ def pauses(programs, options, counts):
         "have real-time priority (SCHED_FIFO) where that is permitted, which the last column tells.\n"
     )
     rows = []
-    for kind, command, element in KINDS:
+    for kind, lines, counting in KINDS:
         for program in programs:
             with program.start(options.shards) as server:
                 connection = Connection(server.port)
                 connection.socket.settimeout(300)
-                pipe(server.port, fill(command, "original", count, element))
+                pipe(server.port, lines("original", count))
+                found = connection.call(counting, "original")
+                check(found == count, f"{server.name}: {counting} is {count} after filling, not {found}")
                 permitted = server.take_precedence()
                 with RealtimeClient():
                     start, used = time.monotonic(), server.cpu_seconds()

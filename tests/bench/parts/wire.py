@@ -51,7 +51,7 @@ class Connection:
 
 def pipe(port, groups):
     """Sends the lines of `groups`, pairs of bytes and a count of replies, through one connection, receiving at the
-    same time. Each reply must be one line: a status, an integer or an error, which ends the run."""
+    same time, until one is empty. Each reply must be one line: a status, an integer or an error, which ends the run."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=60)
     connection.setblocking(False)
     groups = iter(groups)
@@ -60,7 +60,7 @@ def pipe(port, groups):
     while more or pending or missing:
         if more and not pending:
             sent, replies = next(groups, (b"", 0))
-            pending, more = memoryview(sent), replies > 0
+            pending, more = memoryview(sent), bool(sent)
             missing += replies
             continue
         readable, writable, _ = select.select([connection], [connection] if pending else [], [], 60)
