@@ -112,10 +112,10 @@ fn command_help(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
 fn command(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     if cx.line.len() > 1 {
         let name = cx.line.arg(1);
-        let name = String::from_utf8_lossy(&name[..name.len().min(128)]);
-        return Err(Fault::text(format!(
-            "ERR unknown subcommand '{name}'. Try COMMAND HELP."
-        )));
+        return Err(Fault::showing(
+            "ERR unknown subcommand '{}'. Try COMMAND HELP.",
+            &[&name[..name.len().min(128)]],
+        ));
     }
     let registry = cx.core.registry;
     cx.reply.array(registry.commands().count());

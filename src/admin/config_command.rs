@@ -9,7 +9,7 @@ use crate::command::{
     ClientCx, ClientHandler, Command, Fault, Flow, Group, Run, Where, flag, help,
     protected_action_allowed,
 };
-use crate::config::Config;
+use crate::config::{Config, SetError};
 use crate::resp::Line;
 
 /// The family's rows.
@@ -103,6 +103,16 @@ fn set_secret(line: &Line<'_>, index: usize) -> bool {
     index >= 3 && index % 2 == 1 && SECRETS.iter().any(|name| line.is(index - 1, name))
 }
 
+fn refusal(error: SetError) -> Fault {
+    match error {
+        SetError::Unknown(name) => Fault::showing(
+            "ERR Unknown option or number of arguments for CONFIG SET - '{}'",
+            &[&name],
+        ),
+        refused => Fault::text(refused.to_string()),
+    }
+}
+
 fn set(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     if cx.line.len() % 2 == 1 {
         return Err(Fault::Syntax);
@@ -118,17 +128,15 @@ fn set(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
                 .map(|pair| (&pair[0][..], &pair[1][..]))
                 .collect();
             let mut config = Config::clone(core.config);
-            config
-                .set(&pairs, protected_allowed)
-                .map_err(|error| error.to_string())?;
+            config.set(&pairs, protected_allowed).map_err(refusal)?;
             let config = Arc::new(config);
             core.switches.config_version += 1;
             adopt(core, &config);
             Ok((config, core.switches.config_version))
         },
-        |parts: Vec<Result<(Arc<Config>, u64), String>>, _| {
+        |parts: Vec<Result<(Arc<Config>, u64), Fault>>, _| {
             let part = parts.into_iter().next().expect("one core was visited");
-            let (config, version) = part.map_err(Fault::text)?;
+            let (config, version) = part?;
             Ok(Flow::visit(
                 Where::All,
                 move |core| {

@@ -124,10 +124,10 @@ const HELP: &[&str] = &[
 /// No such subcommand, or not with these arguments.
 fn unknown_error(cx: &ClientCx<'_, '_>) -> Fault {
     let name = cx.line.arg(1);
-    let name = String::from_utf8_lossy(&name[..name.len().min(128)]);
-    Fault::text(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP."
-    ))
+    Fault::showing(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
+        &[&name[..name.len().min(128)]],
+    )
 }
 
 fn unknown(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {

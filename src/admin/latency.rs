@@ -227,10 +227,8 @@ fn graph(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     let event = cx.line.arg(2).to_vec();
     with_spikes(move |all, cx| {
         let Some((name, spikes)) = all.event(&event) else {
-            let event = String::from_utf8_lossy(&event);
-            return Err(Fault::text(format!(
-                "ERR No samples available for event '{event}'"
-            )));
+            let template = "ERR No samples available for event '{}'";
+            return Err(Fault::showing(template, &[&event]));
         };
         let text = draw(name, spikes, cx.core.now.wall_ms() / 1000);
         cx.reply.verbatim("txt", text.as_bytes());

@@ -92,10 +92,10 @@ fn get(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
             }
         },
         _ => {
-            let name = String::from_utf8_lossy(cx.line.arg(1)).into_owned();
-            return Err(Fault::text(format!(
-                "ERR unknown subcommand or wrong number of arguments for '{name}'. Try SLOWLOG HELP."
-            )));
+            return Err(Fault::showing(
+                "ERR unknown subcommand or wrong number of arguments for '{}'. Try SLOWLOG HELP.",
+                &[cx.line.arg(1)],
+            ));
         }
     };
     Ok(Flow::visit(

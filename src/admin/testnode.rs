@@ -261,7 +261,7 @@ impl TestNode {
             result = self.with_client(number, empty, &mut out, |cx| merge(parts, cx));
         }
         if let Err(fault) = result {
-            Reply::new(&mut out, self.client(number).proto).error(fault.as_str());
+            Reply::new(&mut out, self.client(number).proto).error(fault.as_bytes());
         }
         out.to_vec()
     }

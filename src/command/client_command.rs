@@ -243,15 +243,16 @@ fn setname(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
 
 fn setinfo(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     let (line, value) = (cx.line, cx.line.arg(3));
-    let option = String::from_utf8_lossy(line.arg(2));
+    let option = line.arg(2);
     let (is_name, is_version) = (line.is(2, "lib-name"), line.is(2, "lib-ver"));
     if !is_name && !is_version {
-        return Err(Fault::text(format!("ERR Unrecognized option '{option}'")));
+        return Err(Fault::showing("ERR Unrecognized option '{}'", &[option]));
     }
     if !is_plain(value) {
-        return Err(Fault::text(format!(
-            "ERR {option} cannot contain spaces, newlines or special characters."
-        )));
+        return Err(Fault::showing(
+            "ERR {} cannot contain spaces, newlines or special characters.",
+            &[option],
+        ));
     }
     if is_name {
         cx.client.lib_name = value.into();
@@ -453,10 +454,10 @@ fn unblock(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
             ));
         }
         _ => {
-            let name = String::from_utf8_lossy(line.arg(1));
-            return Err(Fault::text(format!(
-                "ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLIENT HELP."
-            )));
+            return Err(Fault::showing(
+                "ERR unknown subcommand or wrong number of arguments for '{}'. Try CLIENT HELP.",
+                &[line.arg(1)],
+            ));
         }
     };
     let id = parse_i64(line.arg(2)).ok_or(Fault::NotInteger)?;

@@ -37,10 +37,7 @@ impl ClientType {
             .find(|(text, _)| name.eq_ignore_ascii_case(text.as_bytes()))
         {
             Some((_, kind)) => Ok(*kind),
-            None => {
-                let name = String::from_utf8_lossy(name);
-                Err(Fault::text(format!("ERR Unknown client type '{name}'")))
-            }
+            None => Err(Fault::showing("ERR Unknown client type '{}'", &[name])),
         }
     }
 
@@ -178,8 +175,7 @@ impl KillFilter {
                 filter.laddr = Some(value.into());
             } else if line.is(at, "USER") {
                 if value != b"default" {
-                    let user = String::from_utf8_lossy(value);
-                    return Err(Fault::text(format!("ERR No such user '{user}'")));
+                    return Err(Fault::showing("ERR No such user '{}'", &[value]));
                 }
                 filter.user = Some(value.into());
             } else if line.is(at, "MAXAGE") {

@@ -209,11 +209,10 @@ fn checked_mode(held: Option<&Tracking>, options: &Options) -> Result<Mode, Faul
 fn check_prefixes(held: Option<&Tracking>, prefixes: &[Arc<[u8]>]) -> Result<(), Fault> {
     let overlap = |a: &[u8], b: &[u8]| a.starts_with(b) || b.starts_with(a);
     let fault = |prefix: &[u8], kind: &str, other: &[u8]| {
-        Fault::text(format!(
-            "ERR Prefix '{}' overlaps with {kind} prefix '{}'. Prefixes for a single client must not overlap.",
-            String::from_utf8_lossy(prefix),
-            String::from_utf8_lossy(other)
-        ))
+        Fault::showing(
+            "ERR Prefix '{}' overlaps with {} prefix '{}'. Prefixes for a single client must not overlap.",
+            &[prefix, kind.as_bytes(), other],
+        )
     };
     for (at, prefix) in prefixes.iter().enumerate() {
         let mut known = held.into_iter().flat_map(|held| &held.prefixes);

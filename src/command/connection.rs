@@ -219,10 +219,10 @@ fn hello(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
             name = Some(line.arg(at + 1));
             at += 2;
         } else {
-            let option = String::from_utf8_lossy(line.arg(at));
-            return Err(Fault::text(format!(
-                "ERR Syntax error in HELLO option '{option}'"
-            )));
+            return Err(Fault::showing(
+                "ERR Syntax error in HELLO option '{}'",
+                &[line.arg(at)],
+            ));
         }
     }
     if let Some((user, password)) = login {

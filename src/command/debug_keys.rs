@@ -94,10 +94,10 @@ fn check_length(line: &Line<'_>, from: usize, to: usize) -> Done {
         return Ok(());
     }
     let name = &line.arg(1)[..line.arg(1).len().min(128)];
-    Err(Fault::text(format!(
+    Err(Fault::showing(
         "ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
-        String::from_utf8_lossy(name)
-    )))
+        &[name],
+    ))
 }
 
 fn object(cx: &mut Cx<'_>) -> Done {

@@ -145,10 +145,7 @@ impl Conditions {
                 _ if word.eq_ignore_ascii_case(b"gt") => conditions.only_later = true,
                 _ if word.eq_ignore_ascii_case(b"lt") => conditions.only_earlier = true,
                 _ => {
-                    return Err(Fault::text(format!(
-                        "ERR Unsupported option {}",
-                        String::from_utf8_lossy(word)
-                    )));
+                    return Err(Fault::showing("ERR Unsupported option {}", &[word]));
                 }
             }
         }

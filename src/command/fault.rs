@@ -1,6 +1,7 @@
 //! Why a line failed, with Redis's texts.
 
 use std::borrow::Cow;
+use std::fmt;
 
 /// What a handler returns: its reply is written, or the line failed.
 pub type Done = Result<(), Fault>;
@@ -21,26 +22,53 @@ pub enum Fault {
     /// The key does not exist where it must.
     NoSuchKey,
     /// Any other text, code word first.
-    Text(Cow<'static, str>),
+    Text(Cow<'static, [u8]>),
 }
 
 impl Fault {
     /// A fault with the given text, code word first (`ERR …`).
     pub fn text(text: impl Into<Cow<'static, str>>) -> Fault {
-        Fault::Text(text.into())
+        Fault::Text(match text.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        })
+    }
+
+    /// A fault whose text shows what the client sent: each `{}` of `template` stands for one of `shown`, byte by byte up to the
+    /// first zero byte, which ends a text in Redis.
+    pub fn showing(template: &str, shown: &[&[u8]]) -> Fault {
+        let mut text = Vec::with_capacity(template.len() + 32);
+        let mut shown = shown.iter();
+        for (index, part) in template.split("{}").enumerate() {
+            if index > 0 {
+                let bytes = shown.next().expect("something to show for each place");
+                text.extend(bytes.split(|byte| *byte == 0).next().unwrap_or_default());
+            }
+            text.extend_from_slice(part.as_bytes());
+        }
+        Fault::Text(Cow::Owned(text))
     }
 
     /// The error reply without the leading `-`.
-    pub fn as_str(&self) -> &str {
+    pub fn as_bytes(&self) -> &[u8] {
         match self {
-            Fault::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
-            Fault::Syntax => "ERR syntax error",
-            Fault::NotInteger => "ERR value is not an integer or out of range",
-            Fault::NotFloat => "ERR value is not a valid float",
-            Fault::OutOfRange => "ERR index out of range",
-            Fault::NoSuchKey => "ERR no such key",
+            Fault::WrongType => {
+                b"WRONGTYPE Operation against a key holding the wrong kind of value"
+            }
+            Fault::Syntax => b"ERR syntax error",
+            Fault::NotInteger => b"ERR value is not an integer or out of range",
+            Fault::NotFloat => b"ERR value is not a valid float",
+            Fault::OutOfRange => b"ERR index out of range",
+            Fault::NoSuchKey => b"ERR no such key",
             Fault::Text(text) => text,
         }
+    }
+}
+
+/// For logs and texts that show nothing of the client's.
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&String::from_utf8_lossy(self.as_bytes()))
     }
 }
 

@@ -355,7 +355,7 @@ pub(super) fn check_database(index: i64, config: &Config) -> Result<usize, Fault
     usize::try_from(index)
         .ok()
         .filter(|&index| index < config.databases as usize)
-        .ok_or(Fault::Text("ERR DB index is out of range".into()))
+        .ok_or(Fault::text("ERR DB index is out of range"))
 }
 
 #[cfg(test)]

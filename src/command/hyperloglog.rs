@@ -95,7 +95,7 @@ const fn row(name: &'static str, arity: i32, flags: u32, run: Run) -> Command {
 }
 
 const NONE: Fault = Fault::Text(std::borrow::Cow::Borrowed(
-    "WRONGTYPE Key is not a valid HyperLogLog string value.",
+    b"WRONGTYPE Key is not a valid HyperLogLog string value.",
 ));
 
 impl From<Corrupt> for Fault {
@@ -252,10 +252,10 @@ fn pfdebug(cx: &mut Cx<'_>) -> Done {
         let made = make_dense(cx)?;
         cx.reply.int(i64::from(made));
     } else {
-        return Err(Fault::text(format!(
+        return Err(Fault::showing(
             "ERR Unknown PFDEBUG subcommand '{}'",
-            String::from_utf8_lossy(cx.line.arg(1))
-        )));
+            &[cx.line.arg(1)],
+        ));
     }
     Ok(())
 }

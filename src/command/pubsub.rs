@@ -384,10 +384,10 @@ fn pubsub_shardchannels(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
 fn channels(cx: &mut ClientCx<'_, '_>, kind: Kind) -> Result<Flow, Fault> {
     let line = cx.line;
     if line.len() > 3 {
-        let word = String::from_utf8_lossy(line.arg(1));
-        return Err(Fault::text(format!(
-            "ERR unknown subcommand or wrong number of arguments for '{word}'. Try PUBSUB HELP."
-        )));
+        return Err(Fault::showing(
+            "ERR unknown subcommand or wrong number of arguments for '{}'. Try PUBSUB HELP.",
+            &[line.arg(1)],
+        ));
     }
     let pattern = (line.len() == 3).then(|| line.arg(2));
     let names = cx.core.pubsub.names(kind, pattern);

@@ -175,10 +175,10 @@ fn apply_replconf(line: &crate::resp::Line<'_>, info: &mut FollowerInfo) -> Resu
                 }
             }
         } else {
-            return Err(Fault::text(format!(
+            return Err(Fault::showing(
                 "ERR Unrecognized REPLCONF option: {}",
-                String::from_utf8_lossy(line.arg(at))
-            )));
+                &[line.arg(at)],
+            ));
         }
     }
     Ok(true)

@@ -228,7 +228,7 @@ pub fn value_cursor(text: &[u8]) -> Result<u64, Fault> {
     Ok(position)
 }
 
-const INVALID_CURSOR: Fault = Fault::Text(Cow::Borrowed("ERR invalid cursor"));
+const INVALID_CURSOR: Fault = Fault::Text(Cow::Borrowed(b"ERR invalid cursor"));
 
 fn parse_cursor(text: &[u8]) -> Option<(usize, u64)> {
     // As Redis reads cursors: nothing at all means 0, a sign is allowed and a minus sign counts from the end, but unlike

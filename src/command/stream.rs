@@ -356,27 +356,25 @@ fn push_id(reply: &mut Reply<'_>, id: StreamId) {
 }
 
 fn no_group(key: &[u8], group: &[u8]) -> Fault {
-    Fault::text(format!(
+    Fault::showing(
         "NOGROUP No such key '{}' or consumer group '{}'",
-        String::from_utf8_lossy(key),
-        String::from_utf8_lossy(group),
-    ))
+        &[key, group],
+    )
 }
 
 fn no_group_for_key(key: &[u8], group: &[u8]) -> Fault {
-    Fault::text(format!(
+    Fault::showing(
         "NOGROUP No such consumer group '{}' for key name '{}'",
-        String::from_utf8_lossy(group),
-        String::from_utf8_lossy(key),
-    ))
+        &[group, key],
+    )
 }
 
 /// The arguments behind a subcommand's name are not right.
 fn subcommand_syntax(container: &str, line: &Line<'_>) -> Fault {
-    Fault::text(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {container} HELP.",
-        String::from_utf8_lossy(line.arg(1))
-    ))
+    Fault::showing(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
+        &[line.arg(1), container.as_bytes()],
+    )
 }
 
 /// Mixes the records into Redis's digest of a value; groups do not count.

@@ -128,7 +128,7 @@ impl Kit {
                 "{} changed something and failed",
                 command.name
             );
-            cx.reply.error(fault.as_str());
+            cx.reply.error(fault.as_bytes());
         }
         if self.effects.dirty > 0 && !self.effects.rewritten {
             encode_line(args, &mut self.effects.log);

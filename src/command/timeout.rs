@@ -49,7 +49,7 @@ mod tests {
         let now_ms = 1_700_000_000_000;
         let parse = |text: &str| match parse_seconds(text.as_bytes(), now_ms) {
             Ok(ms) => ms.to_string(),
-            Err(fault) => fault.as_str().to_owned(),
+            Err(fault) => fault.to_string(),
         };
         for (text, ms) in [
             ("0", "0"),
@@ -91,7 +91,7 @@ mod tests {
             ("9223372036854775807", "ERR timeout is out of range"),
         ] {
             let fault = parse_ms(text.as_bytes(), 5).expect_err(text);
-            assert_eq!(fault.as_str(), error);
+            assert_eq!(fault.to_string(), error);
         }
     }
 }

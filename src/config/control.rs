@@ -31,8 +31,8 @@ impl Changed {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum SetError {
     /// There is no such parameter.
-    #[error("ERR Unknown option or number of arguments for CONFIG SET - '{0}'")]
-    Unknown(String),
+    #[error("ERR Unknown option or number of arguments for CONFIG SET - '{}'", String::from_utf8_lossy(.0))]
+    Unknown(Vec<u8>),
     /// A parameter cannot be set, or not to this value.
     #[error("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")]
     Refused {
@@ -103,18 +103,18 @@ impl Config {
         };
         let mut rows: Vec<(&Parameter, &'static str, &[u8])> = Vec::with_capacity(pairs.len());
         for (name, value) in pairs {
-            let name = String::from_utf8_lossy(name);
-            let (parameter, spelling) =
-                find_spelling(&name).ok_or_else(|| SetError::Unknown(name.to_string()))?;
+            let unknown = || SetError::Unknown(name.to_vec());
+            let name = std::str::from_utf8(name).map_err(|_| unknown())?;
+            let (parameter, spelling) = find_spelling(name).ok_or_else(unknown)?;
             match parameter.access.change {
-                Change::Immutable => return Err(refused(&name, "can't set immutable config")),
+                Change::Immutable => return Err(refused(name, "can't set immutable config")),
                 Change::Protected if !protected_allowed => {
-                    return Err(refused(&name, "can't set protected config"));
+                    return Err(refused(name, "can't set protected config"));
                 }
                 _ => {}
             }
             if rows.iter().any(|(_, known, _)| *known == spelling) {
-                return Err(refused(&name, "duplicate parameter"));
+                return Err(refused(name, "duplicate parameter"));
             }
             rows.push((parameter, spelling, value));
         }

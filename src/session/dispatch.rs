@@ -428,7 +428,7 @@ impl Core {
             match handler(&mut cx) {
                 Ok(flow) => flow,
                 Err(fault) => {
-                    cx.reply.error(fault.as_str());
+                    cx.reply.error(fault.as_bytes());
                     code = Some(fault);
                     failed = true;
                     Flow::Done
@@ -436,7 +436,7 @@ impl Core {
             }
         };
         if let Some(fault) = code {
-            self.stats.error(crate::shard::error_code(fault.as_str()));
+            self.stats.error(crate::shard::error_code(fault.as_bytes()));
         }
         if was_idle != self.tracking.is_idle() {
             self.weigh_listening();

@@ -54,7 +54,7 @@ impl Core {
             return None;
         }
         if let Err(fault) = check_protected(command, &self.config, &session.client) {
-            return Some(fault.as_str().into());
+            return Some(fault.to_string());
         }
         if !session.client.authenticated && !command.has(flag::NO_AUTH) {
             return Some("NOAUTH Authentication required.".into());
@@ -95,8 +95,7 @@ impl Core {
     fn reply_error(&mut self, session: &mut Session, refused: Option<&Command>, text: &[u8]) {
         session.client.multi_failed = true;
         session.client.end_refused(refused);
-        let code = String::from_utf8_lossy(text);
-        self.stats.error(error_code(&code));
+        self.stats.error(error_code(text));
         let mut out = Output::default();
         Reply::new(&mut out, session.client.proto).error(text);
         session.stage_reply(&out);

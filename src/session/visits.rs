@@ -206,7 +206,7 @@ impl Core {
             match merge(parts, &mut cx) {
                 Ok(flow) => flow,
                 Err(fault) => {
-                    cx.reply.error(fault.as_str());
+                    cx.reply.error(fault.as_bytes());
                     fault_text = Some(fault);
                     Flow::Done
                 }
@@ -217,7 +217,7 @@ impl Core {
         }
         let failed = fault_text.is_some();
         if let Some(fault) = fault_text {
-            self.stats.error(crate::shard::error_code(fault.as_str()));
+            self.stats.error(crate::shard::error_code(fault.as_bytes()));
         }
         let ns = ns + parts_ns + self.lap_ns();
         if let Some(mut session) = session {

@@ -299,8 +299,8 @@ impl Shard {
         };
         let mut failed = false;
         if let Err(fault) = result {
-            cx.reply.error(fault.as_str());
-            env.stats.error(error_code(fault.as_str()));
+            cx.reply.error(fault.as_bytes());
+            env.stats.error(error_code(fault.as_bytes()));
             failed = true;
         }
         if self.effects.logging {
@@ -470,6 +470,7 @@ fn deletion(config: &Config) -> &'static [u8] {
 }
 
 /// The code word of an error reply's text.
-pub fn error_code(text: &str) -> &str {
-    text.split(' ').next().unwrap_or(text)
+pub fn error_code(text: &[u8]) -> &str {
+    let word = text.split(|byte| *byte == b' ').next().unwrap_or(text);
+    std::str::from_utf8(word).unwrap_or("ERR")
 }

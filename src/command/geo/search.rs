@@ -261,16 +261,18 @@ impl Query {
                 "ERR {command} is not compatible with WITHDIST, WITHHASH and WITHCOORD options"
             )));
         }
-        let command = String::from_utf8_lossy(line.arg(0));
+        let command = line.arg(0);
         if form.is_search() && self.center.is_none() {
-            return Err(Fault::text(format!(
-                "ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for {command}"
-            )));
+            return Err(Fault::showing(
+                "ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for {}",
+                &[command],
+            ));
         }
         if form.is_search() && self.shape.is_none() {
-            return Err(Fault::text(format!(
-                "ERR exactly one of BYRADIUS and BYBOX can be specified for {command}"
-            )));
+            return Err(Fault::showing(
+                "ERR exactly one of BYRADIUS and BYBOX can be specified for {}",
+                &[command],
+            ));
         }
         if self.any && self.count == 0 {
             return Err(Fault::text("ERR the ANY argument requires COUNT argument"));

@@ -184,10 +184,7 @@ impl Setting {
             } else if all || none {
                 must_exist = Some(all);
             } else {
-                return Err(Fault::text(format!(
-                    "ERR unknown argument: {}",
-                    String::from_utf8_lossy(word)
-                )));
+                return Err(Fault::showing("ERR unknown argument: {}", &[word]));
             }
             at += 1;
         }

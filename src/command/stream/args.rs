@@ -58,7 +58,7 @@ pub(super) fn parse_from(text: &[u8]) -> Result<StreamId, Fault> {
     match text {
         [b'(', id @ ..] if !id.is_empty() => parse_id(id, 0)?
             .next()
-            .ok_or(Fault::Text("ERR invalid start ID for the interval".into())),
+            .ok_or(Fault::text("ERR invalid start ID for the interval")),
         _ => parse_id_or_edge(text, 0),
     }
 }
@@ -68,7 +68,7 @@ pub(super) fn parse_to(text: &[u8]) -> Result<StreamId, Fault> {
     match text {
         [b'(', id @ ..] if !id.is_empty() => parse_id(id, u64::MAX)?
             .previous()
-            .ok_or(Fault::Text("ERR invalid end ID for the interval".into())),
+            .ok_or(Fault::text("ERR invalid end ID for the interval")),
         _ => parse_id_or_edge(text, u64::MAX),
     }
 }
@@ -82,7 +82,7 @@ pub(super) fn parse_ids(line: &Line<'_>, first: usize) -> Result<Vec<StreamId>, 
 
 /// An integer argument, with the text of the error when it is none.
 pub(super) fn parse_int(text: &[u8], error: &'static str) -> Result<i64, Fault> {
-    parse_i64(text).ok_or(Fault::Text(error.into()))
+    parse_i64(text).ok_or(Fault::text(error))
 }
 
 /// How a line trims, and where it says so.

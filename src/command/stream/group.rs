@@ -226,11 +226,10 @@ pub(super) fn xreadgroup(cx: &mut Cx<'_>) -> Done {
             if missing {
                 missed(cx, key);
             }
-            return Err(Fault::text(format!(
+            return Err(Fault::showing(
                 "NOGROUP No such key '{}' or consumer group '{}' in XREADGROUP with GROUP option",
-                String::from_utf8_lossy(key.bytes),
-                String::from_utf8_lossy(group_name),
-            )));
+                &[key.bytes, group_name],
+            ));
         }
         wanted.push(Some(match line.arg(args.id_at(index)) {
             b">" => Wanted::New,

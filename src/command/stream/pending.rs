@@ -191,10 +191,10 @@ impl Claim {
                 claim.last_id = parse_id(line.arg(value_at), 0)?;
                 at += 1;
             } else {
-                return Err(Fault::text(format!(
+                return Err(Fault::showing(
                     "ERR Unrecognized XCLAIM option '{}'",
-                    String::from_utf8_lossy(line.arg(at))
-                )));
+                    &[line.arg(at)],
+                ));
             }
             at += 1;
         }
@@ -364,7 +364,7 @@ impl AutoClaim {
                 at += 1;
                 claim.count = parse_i64(line.arg(at))
                     .filter(|count| (1..=CLAIMS_MAX).contains(count))
-                    .ok_or(Fault::Text("ERR COUNT must be > 0".into()))?
+                    .ok_or(Fault::text("ERR COUNT must be > 0"))?
                     as usize;
             } else if line.is(at, "justid") {
                 claim.only_ids = true;

@@ -393,6 +393,11 @@ fn places() {
 }
 
 #[test]
+fn error_texts() {
+    compare(include_str!("texts.txt"), DEBUG);
+}
+
+#[test]
 fn sorting() {
     compare(include_str!("sorting.txt"), DEBUG);
 }
