@@ -237,7 +237,7 @@ fn rename_key(cx: &mut Cx<'_>, only_new: bool) -> Result<bool, Fault> {
         return Ok(false);
     }
     if let Some(entry) = cx.keyspace.take(cx.db, source) {
-        cx.keyspace.put(cx.db, entry.with_key(destination.bytes));
+        cx.keyspace.put(cx.db, entry.renamed(destination.bytes));
     }
     cx.notify(cx.db, destination.bytes, "new", class::NEW);
     cx.wrote(source.bytes, "rename_from", class::GENERIC);

@@ -206,20 +206,39 @@ impl Entry {
 
     /// Takes a collection out into an entry without a key and leaves an empty string; `None` for a string.
     pub fn take_collection(&mut self) -> Option<Entry> {
-        match self.kind() {
-            Kind::Inline | Kind::Integer | Kind::Big => None,
-            Kind::List => self.take_of::<List>(),
-            Kind::Hash => self.take_of::<Hash>(),
-            Kind::Set => self.take_of::<Set>(),
-            Kind::SortedSet => self.take_of::<SortedSet>(),
-            Kind::Stream => self.take_of::<Stream>(),
+        self.take_as(b"", None, 0)
+    }
+
+    /// The same value, expiry and access clock under another key. A collection moves as it is, however large.
+    pub fn renamed(mut self, key: &[u8]) -> Entry {
+        let (expiry, access) = (self.expiry(), self.access());
+        match self.take_as(key, expiry, access) {
+            Some(entry) => entry,
+            None => self.with_key(key),
         }
     }
 
-    fn take_of<C: Collection>(&mut self) -> Option<Entry> {
+    /// Takes a collection out into an entry of its own and leaves an empty string; `None` for a string.
+    fn take_as(&mut self, key: &[u8], expiry: Option<i64>, access: u32) -> Option<Entry> {
+        match self.kind() {
+            Kind::Inline | Kind::Integer | Kind::Big => None,
+            Kind::List => self.take_of::<List>(key, expiry, access),
+            Kind::Hash => self.take_of::<Hash>(key, expiry, access),
+            Kind::Set => self.take_of::<Set>(key, expiry, access),
+            Kind::SortedSet => self.take_of::<SortedSet>(key, expiry, access),
+            Kind::Stream => self.take_of::<Stream>(key, expiry, access),
+        }
+    }
+
+    fn take_of<C: Collection>(
+        &mut self,
+        key: &[u8],
+        expiry: Option<i64>,
+        access: u32,
+    ) -> Option<Entry> {
         let taken = std::mem::take(self.collection_mut::<C>().ok()?);
         self.set_bytes(b"");
-        Some(Entry::from_collection(b"", taken, None, 0))
+        Some(Entry::from_collection(key, taken, expiry, access))
     }
 
     /// Where the value word lies.

@@ -1,6 +1,8 @@
 //! Tests of entries: layouts, sizes, values in and out.
 
 use super::*;
+use crate::structures::list::NodeLimit;
+use crate::structures::listpack::Listpack;
 use bytes::Bytes;
 
 fn text(entry: &Entry) -> Vec<u8> {
@@ -151,4 +153,25 @@ fn only_canonical_text_is_an_integer() {
 fn an_entry_may_be_dropped_on_another_thread() {
     let entry = Entry::from_bytes(b"key", &[1; 2000], Some(1), 0);
     std::thread::spawn(move || drop(entry)).join().unwrap();
+}
+
+#[test]
+fn a_collection_moves_to_another_key_as_it_is() {
+    let mut pack = Listpack::new();
+    pack.push_back(b"element");
+    let bytes = pack.as_bytes().as_ptr();
+    let list = List::from_listpack(pack, NodeLimit::from_setting(-2));
+    let entry = Entry::from_collection(b"key", list, Some(7), 0xABCDEF).renamed(b"another key");
+    assert_eq!(entry.key(), b"another key");
+    assert_eq!((entry.expiry(), entry.access()), (Some(7), 0xABCDEF));
+    let list: &List = entry.collection().expect("a list");
+    let moved = list.listpack().expect("a compact one");
+    assert_eq!(moved.as_bytes().as_ptr(), bytes);
+    for text in [&b"v"[..], b"12", &[b'v'; 5000]] {
+        let mut entry = Entry::from_bytes(b"key", text, Some(7), 1);
+        entry.set_raw(text);
+        let renamed = entry.clone().renamed(b"k");
+        assert_eq!((renamed.key(), renamed.expiry()), (&b"k"[..], Some(7)));
+        assert_eq!(renamed.encoding(), entry.encoding());
+    }
 }
