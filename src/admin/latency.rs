@@ -57,7 +57,7 @@ const SUBCOMMANDS: &[Command] = &[
         ..row("latency|latest", 2, ADMIN, latest)
     },
     Command {
-        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        tips: &["request_policy:all_nodes", "response_policy:agg_sum"],
         summary: "Resets the latency data for one or more events.",
         syntax: "[event [event ...]]",
         ..row("latency|reset", -2, ADMIN, reset)

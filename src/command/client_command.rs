@@ -92,7 +92,7 @@ const SUBCOMMANDS: &[Command] = &[
         ..row("client|no-touch", 3, OWN, no_touch)
     },
     Command {
-        since: "2.9.50",
+        since: "3.0.0",
         summary: "Suspends commands processing.",
         syntax: "timeout [WRITE | ALL]",
         ..row("client|pause", -3, ADMIN, pause)
@@ -114,6 +114,7 @@ const SUBCOMMANDS: &[Command] = &[
         since: "2.6.9",
         summary: "Sets the connection name.",
         syntax: "connection-name",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         ..row("client|setname", 3, OWN, setname)
     },
     Command {

@@ -92,7 +92,7 @@ const SUBCOMMANDS: &[Command] = &[
         since: "7.0.0",
         summary: "Returns the shards of a cluster, their slots and nodes.",
         tips: VARYING,
-        ..row("cluster|shards", 2, flag::STALE)
+        ..row("cluster|shards", 2, flag::LOADING | flag::STALE)
     },
     Command {
         deprecated: Some(("5.0.0", "`CLUSTER REPLICAS`")),
@@ -106,7 +106,7 @@ const SUBCOMMANDS: &[Command] = &[
         deprecated: Some(("7.0.0", "`CLUSTER SHARDS`")),
         summary: "Returns which nodes have which slots.",
         tips: VARYING,
-        ..row("cluster|slots", 2, flag::STALE)
+        ..row("cluster|slots", 2, flag::LOADING | flag::STALE)
     },
 ];
 

@@ -59,7 +59,7 @@ const ADDS: u32 = flag::WRITE | flag::DENYOOM;
 const ADDS_FAST: u32 = flag::WRITE | flag::DENYOOM | flag::FAST;
 const TAKES: u32 = flag::WRITE;
 const TAKES_FAST: u32 = flag::WRITE | flag::FAST;
-const WAITS: u32 = flag::WRITE | flag::NOSCRIPT | flag::BLOCKING;
+const WAITS: u32 = flag::WRITE | flag::BLOCKING;
 
 /// Elements that are longer than this are refused.
 const ELEMENT_BYTES_MAX: usize = u32::MAX as usize - 1023;

@@ -165,7 +165,7 @@ pub const TABLE: &[Command] = &[
         )
     },
     Command {
-        keys: &[KeySpec::one(1, key_flag::RW | key_flag::UPDATE), SOURCES],
+        keys: REPLACE,
         complexity: "O(N*M) where N is the number of members of the smallest set and M is the number of sets.",
         summary: "Keeps the members that several sets have in common in a key.",
         syntax: "destination key [key ...]",

@@ -53,7 +53,7 @@ const READS_FAST: u32 = flag::READONLY | flag::FAST;
 const WRITES: u32 = flag::WRITE | flag::DENYOOM;
 const WRITES_FAST: u32 = flag::WRITE | flag::DENYOOM | flag::FAST;
 const REMOVES: u32 = flag::WRITE;
-const WAITS_FAST: u32 = flag::WRITE | flag::NOSCRIPT | flag::BLOCKING | flag::FAST;
+const WAITS_FAST: u32 = flag::WRITE | flag::BLOCKING | flag::FAST;
 const POPS: &[KeySpec] = &[KeySpec::range(
     1,
     -2,

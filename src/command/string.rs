@@ -161,7 +161,6 @@ pub const TABLE: &[Command] = &[
         complexity: "O(N) where N is the number of keys to set.",
         summary: "Sets the values of several keys when none of them exists.",
         syntax: "key value [key value ...]",
-        tips: &["request_policy:multi_shard", "response_policy:agg_min"],
         ..row("msetnx", -3, WRITES, Run::Keys(msetnx, Spread::Gather))
     },
     Command {
