@@ -75,6 +75,12 @@ const SUBCOMMANDS: &[Command] = &[
         ..row("cluster|myid", 2, flag::STALE)
     },
     Command {
+        since: "7.2.0",
+        summary: "Returns the id of the shard of a cluster's node.",
+        tips: VARYING,
+        ..row("cluster|myshardid", 2, flag::STALE)
+    },
+    Command {
         complexity: "O(N) where N is the total number of Cluster nodes",
         summary: "Returns how a node sees the cluster.",
         tips: VARYING,
