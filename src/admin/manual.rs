@@ -1,5 +1,6 @@
 //! The page `docs/commands.md`, made from the registry.
 
+use crate::command::syntax::plain;
 use crate::command::{Command, Group, Registry};
 
 const HEAD: &str = "\
@@ -47,7 +48,7 @@ pub fn markdown(registry: &Registry) -> String {
         ));
         for command in rows {
             let name = command.name.to_ascii_uppercase().replace('|', " ");
-            let arguments = command.syntax.replace('|', "\\|");
+            let arguments = plain(command.syntax).replace('|', "\\|");
             let usage = format!("{name} {arguments}");
             let (usage, summary) = (usage.trim_end(), command.summary.trim_end_matches('.'));
             page.push_str(&format!("| `{usage}` | {summary}. | {} |\n", command.since));

@@ -44,7 +44,7 @@ pub const TABLE: &[Command] = &[
         keys: ACCESS_UPDATE,
         since: "2.2.0",
         summary: "Sets or clears a bit of a value and returns the old one.",
-        syntax: "key offset value",
+        syntax: "key offset value:integer",
         ..row(
             "setbit",
             4,
@@ -107,7 +107,7 @@ pub const TABLE: &[Command] = &[
         complexity: "O(1) for each subcommand specified",
         summary: "Reads and writes integers of any width within a value.",
         syntax: "key [<GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] \
-                 <SET encoding offset value | INCRBY encoding offset increment>> [...]]",
+                 <SET encoding offset value:integer | INCRBY encoding offset increment>> [...]]",
         ..row(
             "bitfield",
             -2,

@@ -60,7 +60,7 @@ const SUBCOMMANDS: &[Command] = &[
     Command {
         complexity: "O(N) where N is the number of bytes in the key",
         summary: "Returns the hash slot of a key.",
-        syntax: "key",
+        syntax: "key:string",
         ..row("cluster|keyslot", 3, flag::STALE)
     },
     Command {

@@ -143,7 +143,7 @@ pub const TABLE: &[Command] = &[
         since: "2.0.0",
         complexity: "O(N) where N is the number of keys",
         summary: "Removes and returns the first element of the first of several lists that has one, or waits for one.",
-        syntax: "key [key ...] timeout",
+        syntax: "key [key ...] timeout:double",
         ..row(
             "blpop",
             -3,
@@ -156,7 +156,7 @@ pub const TABLE: &[Command] = &[
         since: "2.0.0",
         complexity: "O(N) where N is the number of keys",
         summary: "Removes and returns the last element of the first of several lists that has one, or waits for one.",
-        syntax: "key [key ...] timeout",
+        syntax: "key [key ...] timeout:double",
         ..row(
             "brpop",
             -3,
@@ -169,7 +169,7 @@ pub const TABLE: &[Command] = &[
         since: "7.0.0",
         complexity: "O(N+M) where N is the number of keys and M is the number of elements returned",
         summary: "Removes and returns elements from an end of the first of several lists that has some, or waits for some.",
-        syntax: "timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
+        syntax: "timeout:double numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
         ..row(
             "blmpop",
             -5,
@@ -181,7 +181,7 @@ pub const TABLE: &[Command] = &[
         keys: TAKE_AND_INSERT,
         since: "6.2.0",
         summary: "Takes an element from an end of one list and adds it to an end of another, and returns it; or waits for one.",
-        syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout",
+        syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout:double",
         ..row(
             "blmove",
             6,
@@ -194,7 +194,7 @@ pub const TABLE: &[Command] = &[
         since: "2.2.0",
         deprecated: Some(("6.2.0", "`BLMOVE` with the `RIGHT` and `LEFT` arguments")),
         summary: "Takes the last element of a list and puts it in front of another, and returns it; or waits for one.",
-        syntax: "source destination timeout",
+        syntax: "source destination timeout:double",
         ..row(
             "brpoplpush",
             4,

@@ -116,7 +116,7 @@ pub const TABLE: &[Command] = &[
         since: "1.2.0",
         complexity: "O(log(N)+M) with N being the number of members and M the number of members removed.",
         summary: "Removes the members within a range of scores.",
-        syntax: "key min max",
+        syntax: "key min:double max:double",
         ..row(
             "zremrangebyscore",
             4,
@@ -184,7 +184,7 @@ pub const TABLE: &[Command] = &[
         since: "5.0.0",
         complexity: "O(log(N)) with N being the number of members.",
         summary: "Removes and returns the member with the lowest score of the first of several sorted sets that has any, or waits for one.",
-        syntax: "key [key ...] timeout",
+        syntax: "key [key ...] timeout:double",
         ..row(
             "bzpopmin",
             -3,
@@ -197,7 +197,7 @@ pub const TABLE: &[Command] = &[
         since: "5.0.0",
         complexity: "O(log(N)) with N being the number of members.",
         summary: "Removes and returns the member with the highest score of the first of several sorted sets that has any, or waits for one.",
-        syntax: "key [key ...] timeout",
+        syntax: "key [key ...] timeout:double",
         ..row(
             "bzpopmax",
             -3,
@@ -213,7 +213,7 @@ pub const TABLE: &[Command] = &[
         since: "7.0.0",
         complexity: "O(K) + O(M*log(N)) with K being the number of keys, N the number of members and M the number of members popped.",
         summary: "Removes and returns members of the first sorted set that has any, or waits for some.",
-        syntax: "timeout numkeys key [key ...] <MIN | MAX> [COUNT count]",
+        syntax: "timeout:double numkeys key [key ...] <MIN | MAX> [COUNT count]",
         ..row(
             "bzmpop",
             -5,
@@ -302,7 +302,7 @@ pub const TABLE: &[Command] = &[
         since: "2.0.0",
         complexity: "O(log(N)) where N is the number of members.",
         summary: "Counts the members within a range of scores.",
-        syntax: "key min max",
+        syntax: "key min:double max:double",
         ..row(
             "zcount",
             4,
@@ -328,7 +328,7 @@ pub const TABLE: &[Command] = &[
         since: "1.2.0",
         complexity: "O(log(N)+M) with N being the number of members and M the number of members returned.",
         summary: "Returns the members within a range of ranks, of scores, or a lexicographical one.",
-        syntax: "key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]",
+        syntax: "key start:string stop:string [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]",
         ..row("zrange", -4, READS, Run::Keys(range::zrange, Spread::One))
     },
     Command {
@@ -367,7 +367,7 @@ pub const TABLE: &[Command] = &[
         deprecated: Some(("6.2.0", "`ZRANGE` with the `BYSCORE` argument")),
         complexity: "O(log(N)+M) with N being the number of members and M the number of members returned.",
         summary: "Returns the members within a range of scores.",
-        syntax: "key min max [WITHSCORES] [LIMIT offset count]",
+        syntax: "key min:double max:double [WITHSCORES] [LIMIT offset count]",
         ..row(
             "zrangebyscore",
             -4,
@@ -381,7 +381,7 @@ pub const TABLE: &[Command] = &[
         deprecated: Some(("6.2.0", "`ZRANGE` with the `REV` and `BYSCORE` arguments")),
         complexity: "O(log(N)+M) with N being the number of members and M the number of members returned.",
         summary: "Returns the members within a range of scores in reverse order.",
-        syntax: "key max min [WITHSCORES] [LIMIT offset count]",
+        syntax: "key max:double min:double [WITHSCORES] [LIMIT offset count]",
         ..row(
             "zrevrangebyscore",
             -4,

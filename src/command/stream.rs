@@ -84,7 +84,7 @@ pub const TABLE: &[Command] = &[
         keys: ACCESS,
         complexity: "O(N) where N is the number of records returned.",
         summary: "Returns the records from one id to another.",
-        syntax: "key start end [COUNT count]",
+        syntax: "key start:string end:string [COUNT count]",
         ..row(
             "xrange",
             -4,
@@ -96,7 +96,7 @@ pub const TABLE: &[Command] = &[
         keys: ACCESS,
         complexity: "O(N) where N is the number of records returned.",
         summary: "Returns the records from one id to another, the last first.",
-        syntax: "key end start [COUNT count]",
+        syntax: "key end:string start:string [COUNT count]",
         ..row(
             "xrevrange",
             -4,
@@ -245,7 +245,7 @@ pub const TABLE: &[Command] = &[
         keys: ACCESS,
         complexity: "O(N) where N is the number of entries returned, or looked at for IDLE; without a range, of consumers.",
         summary: "Returns what was delivered to a group's consumers and not acknowledged.",
-        syntax: "key group [[IDLE min-idle-time] start end count [consumer]]",
+        syntax: "key group [[IDLE min-idle-time:integer] start:string end:string count [consumer]]",
         tips: RANDOM,
         ..row(
             "xpending",
@@ -273,7 +273,7 @@ pub const TABLE: &[Command] = &[
         since: "6.2.0",
         complexity: "O(1) if COUNT is small.",
         summary: "Makes a consumer the owner of records that are pending for long.",
-        syntax: "key group consumer min-idle-time start [COUNT count] [JUSTID]",
+        syntax: "key group consumer min-idle-time start:string [COUNT count] [JUSTID]",
         tips: RANDOM,
         ..row(
             "xautoclaim",

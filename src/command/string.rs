@@ -255,7 +255,7 @@ pub const TABLE: &[Command] = &[
         keys: ACCESS_UPDATE,
         since: "2.6.0",
         summary: "Adds a number to the floating-point number in a key.",
-        syntax: "key increment",
+        syntax: "key increment:double",
         ..row(
             "incrbyfloat",
             3,

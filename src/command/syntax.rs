@@ -8,7 +8,10 @@
 //! a | b               one of
 //! x [x ...]           x once or more; also for several words: key value [key value ...]
 //! [...]               what stands before may be repeated
+//! name:kind           a value that is another kind than others of its name: start:string
 //! ```
+//!
+//! The kinds matter to redis-cli: it shows how a line goes on as long as what was typed is of the kinds told.
 //!
 //! Invariant: the parser takes any text; what does not fit the notation becomes plain arguments.
 
@@ -54,14 +57,16 @@ impl Kind {
     /// What a value is, by its name.
     fn of_value(name: &str) -> Kind {
         match name {
-            "key" | "key1" | "key2" | "newkey" | "source" | "destination" | "destkey" => Kind::Key,
+            "key" | "key1" | "key2" | "newkey" | "source" | "destination" | "destkey"
+            | "sourcekey" => Kind::Key,
             "pattern" => Kind::Pattern,
             "count" | "offset" | "start" | "end" | "stop" | "len" | "seconds" | "milliseconds"
             | "increment" | "decrement" | "index" | "index1" | "index2" | "numkeys"
             | "numfields" | "cursor" | "timeout" | "db" | "destination-db" | "protover"
-            | "client-id" | "maxage" | "version" | "min-match-len" | "bit" | "dbid" | "size" => {
-                Kind::Integer
-            }
+            | "client-id" | "maxage" | "version" | "min-match-len" | "bit" | "dbid" | "size"
+            | "slot" | "port" | "rank" | "num-matches" | "limit" | "ttl" | "frequency"
+            | "numreplicas" | "entries-read" | "entries-added" | "ms" | "weight" => Kind::Integer,
+            "score" | "longitude" | "latitude" | "radius" | "width" | "height" => Kind::Double,
             _ if name.starts_with("unix-time") => Kind::UnixTime,
             _ => Kind::String,
         }
@@ -88,6 +93,14 @@ pub struct Argument {
 }
 
 impl Argument {
+    /// The value that a word of the notation stands for.
+    fn value(word: &str) -> Argument {
+        match annotated(word) {
+            Some((name, kind)) => Argument::new(name, kind),
+            None => Argument::new(word, Kind::of_value(word)),
+        }
+    }
+
     fn new(name: impl Into<String>, kind: Kind) -> Argument {
         Argument {
             name: name.into(),
@@ -110,6 +123,23 @@ impl Argument {
             ..Argument::new(name, Kind::Block)
         }
     }
+}
+
+/// The kinds that a word may name.
+const NAMED: [Kind; 3] = [Kind::String, Kind::Integer, Kind::Double];
+
+/// The parts of `name:kind`.
+fn annotated(word: &str) -> Option<(&str, Kind)> {
+    let (name, kind) = word.rsplit_once(':')?;
+    let kind = NAMED.into_iter().find(|named| named.name() == kind)?;
+    Some((name, kind))
+}
+
+/// A row's syntax for people, without the kinds.
+pub fn plain(syntax: &str) -> String {
+    NAMED.iter().fold(syntax.to_owned(), |text, kind| {
+        text.replace(&format!(":{}", kind.name()), "")
+    })
 }
 
 /// The arguments that a row's syntax describes.
@@ -224,14 +254,14 @@ fn sequence(nodes: &[Node<'_>]) -> Vec<Argument> {
             },
             Node::Group(alternatives) => parts.push((begin, group(alternatives))),
             Node::Word(word) if !is_token(word) => {
-                parts.push((begin, Argument::new(*word, Kind::of_value(word))));
+                parts.push((begin, Argument::value(word)));
             }
             Node::Word(token) => {
                 let mut values = Vec::new();
                 while let Some(Node::Word(word)) = nodes.get(at)
                     && !is_token(word)
                 {
-                    values.push(Argument::new(*word, Kind::of_value(word)));
+                    values.push(Argument::value(word));
                     at += 1;
                 }
                 let mut argument = match (values.len(), nodes.get(at)) {
@@ -253,6 +283,25 @@ fn sequence(nodes: &[Node<'_>]) -> Vec<Argument> {
         }
     }
     parts.into_iter().map(|(_, argument)| argument).collect()
+}
+
+/// Marks a token's value as repeatable, or the last `count` of its values when there are more.
+fn repeat_last(argument: &mut Argument, count: usize) {
+    let begin = match argument.kind {
+        Kind::Block => argument.children.len().saturating_sub(count),
+        _ => 0,
+    };
+    if begin == 0 {
+        argument.multiple = true;
+        return;
+    }
+    let mut repeated = argument.children.split_off(begin);
+    let mut last = match repeated.len() {
+        1 => repeated.remove(0),
+        _ => Argument::block(repeated),
+    };
+    last.multiple = true;
+    argument.children.push(last);
 }
 
 /// The body of `[body ...]`.
@@ -290,10 +339,10 @@ fn repeat(parts: &mut Vec<(usize, Argument)>, nodes: &[Node<'_>], end: usize, bo
             argument.multiple_token = argument.token.is_some() && argument.kind != Kind::PureToken;
             parts.push((end - body.len(), argument));
         }
-        // The body is the value of a token: `ID id [id ...]`.
+        // The body is the value of a token, `ID id [id ...]`, or the last of its values: `FIELDS numfields field [field ...]`.
         (Some(_), None) => {
             if let Some((_, last)) = parts.last_mut() {
-                last.multiple = true;
+                repeat_last(last, body.len());
             }
         }
         (None, _) => {
@@ -363,6 +412,14 @@ mod tests {
             "prefix:string=PREFIX?**",
         );
         check("VERSION [arg ...]", "=VERSION arg:string?*");
+        check(
+            "FIELDS numfields field [field ...]",
+            "block(numfields:integer field:string*)=FIELDS",
+        );
+        check(
+            "FIELDS numfields field value [field value ...]",
+            "block(numfields:integer block(field:string value:string)*)=FIELDS",
+        );
     }
 
     #[test]
@@ -379,6 +436,19 @@ mod tests {
             "ip:port | <[ID client-id] | [USER username]> [...]",
             "oneof(ip:port:string oneof(client-id:integer=ID? username:string=USER?)*)",
         );
+    }
+
+    #[test]
+    fn kinds_can_be_named() {
+        check(
+            "key start:string end:string",
+            "key:key start:string end:string",
+        );
+        check(
+            "[BY radius:integer ip:port]",
+            "block(radius:integer ip:port:string)=BY?",
+        );
+        assert_eq!(plain("key start:string [ip:port]"), "key start [ip:port]");
     }
 
     #[test]
