@@ -439,7 +439,7 @@ fn keys_of<'a>(registry: &Registry, line: Line<'a>) -> Result<(Line<'a>, Vec<Key
         ));
     }
     let mut keys = Vec::new();
-    if !command.find_keys(&inner, &mut keys)
+    if !command.find_keys_by_place(&inner, &mut keys)
         || (keys.is_empty() && !command.has(flag::NO_MANDATORY_KEYS))
     {
         return Err(Fault::text("ERR Invalid arguments specified for command"));

@@ -135,6 +135,16 @@ impl Command {
     /// Appends the keys of `line` to `keys`. False when the line is malformed (a key count that does not fit): then the
     /// handler is run on any shard and answers with its own error.
     pub fn find_keys(&self, line: &Line<'_>, keys: &mut Vec<KeyRef>) -> bool {
+        self.find_by(line, keys, false)
+    }
+
+    /// As [`find_keys`](Self::find_keys), but as COMMAND GETKEYS sees it, which looks at nothing but places: MSET's last key
+    /// may lack its value, and no group at a fixed place may be empty.
+    pub fn find_keys_by_place(&self, line: &Line<'_>, keys: &mut Vec<KeyRef>) -> bool {
+        self.find_by(line, keys, true)
+    }
+
+    fn find_by(&self, line: &Line<'_>, keys: &mut Vec<KeyRef>, by_place: bool) -> bool {
         let len = line.len();
         let before = keys.len();
         for spec in self.keys {
@@ -178,7 +188,9 @@ impl Command {
                 }
             };
             // A last key without what belongs to it: MSET's value.
-            if end > len || end.saturating_sub(first) % step != 0 && end == len {
+            let uneven = end.saturating_sub(first) % step != 0 && end == len;
+            let empty = end <= first && matches!(spec.begin, Begin::Index(_));
+            if end > len || (if by_place { empty } else { uneven }) {
                 return false;
             }
             let flags = spec.flags_of.map_or(spec.flags, |flags| flags(line));
