@@ -150,9 +150,10 @@ impl Command {
         for spec in self.keys {
             let begin = match spec.begin {
                 Begin::Index(index) => index,
+                // A keyword that ends the line has no keys; those before it say where the line belongs.
                 Begin::Keyword(word, from) => match find_word(line, word, from) {
-                    Some(at) => at + 1,
-                    None => continue,
+                    Some(at) if at + 1 < len => at + 1,
+                    _ => continue,
                 },
                 Begin::Unknown(find) => match find(line) {
                     Some(at) => at,
