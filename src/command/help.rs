@@ -12,5 +12,5 @@ pub fn help(reply: &mut Reply<'_>, container: &str, lines: &[&str]) {
         reply.simple(line);
     }
     reply.simple("HELP");
-    reply.simple("    Prints this help.");
+    reply.simple("    Print this help.");
 }

@@ -93,7 +93,7 @@ const HELP: &[&str] = &[
     "    Return the number of references of the value associated with the specified",
     "    <key>.",
     "HELP",
-    "    Prints this help.",
+    "    Print this help.",
 ];
 
 fn help(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
