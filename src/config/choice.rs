@@ -77,6 +77,8 @@ enumeration! {
         Notice: "notice",
         /// Only what needs attention.
         Warning: "warning",
+        /// Nothing at all.
+        Nothing: "nothing",
     }
 }
 

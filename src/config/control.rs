@@ -407,7 +407,7 @@ mod tests {
             (
                 "loglevel",
                 "",
-                "argument(s) must be one of the following: debug, verbose, notice, warning",
+                "argument(s) must be one of the following: debug, verbose, notice, warning, nothing",
             ),
             (
                 "maxmemory-policy",

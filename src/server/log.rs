@@ -10,8 +10,8 @@ use tracing_subscriber::{Layer as _, fmt};
 
 use crate::config::LogLevel;
 
-/// The level in force. A log line is rare; reading this is all that a line left out costs.
-static LEVEL: AtomicU8 = AtomicU8::new(2);
+/// The [`rank`] in force, 0 for none. A log line is rare; reading this is all that a line left out costs.
+static LEVEL: AtomicU8 = AtomicU8::new(3);
 
 /// Begins logging. Returns one sentence when the file cannot be written.
 pub(super) fn start(level: LogLevel, file: &str) -> Result<(), String> {
@@ -44,6 +44,7 @@ pub(super) fn set_level(level: LogLevel) {
         LogLevel::Verbose => LevelFilter::DEBUG,
         LogLevel::Notice => LevelFilter::INFO,
         LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Nothing => LevelFilter::OFF,
     };
     let rank = filter.into_level().map_or(0, rank);
     LEVEL.store(rank, Ordering::Relaxed);
@@ -51,10 +52,10 @@ pub(super) fn set_level(level: LogLevel) {
 
 fn rank(level: tracing::Level) -> u8 {
     match level {
-        tracing::Level::ERROR => 0,
-        tracing::Level::WARN => 1,
-        tracing::Level::INFO => 2,
-        tracing::Level::DEBUG => 3,
-        tracing::Level::TRACE => 4,
+        tracing::Level::ERROR => 1,
+        tracing::Level::WARN => 2,
+        tracing::Level::INFO => 3,
+        tracing::Level::DEBUG => 4,
+        tracing::Level::TRACE => 5,
     }
 }
