@@ -11,9 +11,10 @@ pub(super) fn lset(cx: &mut Cx<'_>) -> Done {
     let set = cx.keyspace.edit(cx.db, key, |list: &mut List| {
         // As in Redis, that there is no key, or none with a list, comes before a wrong index.
         let index = integer(&line, 2)?;
+        // As in Redis, a compact list that is full takes its full form even when the index is wrong.
+        list.make_room(element.len(), 1, limit);
         let index = absolute(index, list.len()).filter(|index| *index < list.len());
         let index = index.ok_or(Fault::OutOfRange)?;
-        list.make_room(element.len(), 1, limit);
         list.set(index, element, limit);
         list.compact(limit, true);
         Ok::<(), Fault>(())
