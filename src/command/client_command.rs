@@ -16,6 +16,7 @@ use super::{
     category, flag,
 };
 use crate::base::number::parse_i64;
+use crate::resp::Line;
 
 const OWN: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE;
 const ADMIN: u32 = flag::ADMIN | OWN;
@@ -393,7 +394,7 @@ fn pause(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
         4 if line.is(3, "WRITE") => true,
         4 if line.is(3, "ALL") => false,
         4 => return Err(Fault::text("ERR CLIENT PAUSE mode must be WRITE or ALL")),
-        _ => return Err(Fault::Syntax),
+        _ => return Err(misused(&line)),
     };
     let ms = parse_i64(line.arg(2))
         .ok_or_else(|| Fault::text("ERR timeout is not an integer or out of range"))?;
@@ -443,6 +444,14 @@ fn unpause(_: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     ))
 }
 
+/// The subcommand was given more arguments than it takes.
+fn misused(line: &Line<'_>) -> Fault {
+    Fault::showing(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try CLIENT HELP.",
+        &[line.arg(1)],
+    )
+}
+
 fn unblock(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
     let line = cx.line;
     let how = match line.len() {
@@ -454,12 +463,7 @@ fn unblock(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
                 "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
             ));
         }
-        _ => {
-            return Err(Fault::showing(
-                "ERR unknown subcommand or wrong number of arguments for '{}'. Try CLIENT HELP.",
-                &[line.arg(1)],
-            ));
-        }
+        _ => return Err(misused(&line)),
     };
     let id = parse_i64(line.arg(2)).ok_or(Fault::NotInteger)?;
     Ok(Flow::visit(
