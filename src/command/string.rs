@@ -67,7 +67,7 @@ pub const TABLE: &[Command] = &[
     Command {
         keys: SET_KEYS,
         summary: "Sets the value of a key, whatever it held before.",
-        syntax: "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | \
+        syntax: "key value [NX | XX | IFEQ comparison-value] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | \
                  PXAT unix-time-milliseconds | KEEPTTL]",
         ..row("set", -3, WRITES, Run::Keys(set, Spread::One))
     },
@@ -295,7 +295,7 @@ fn get(cx: &mut Cx<'_>) -> Done {
 
 /// What SET does with its key: it reads it only with GET.
 fn set_key_flags(line: &Line<'_>) -> u32 {
-    if (3..line.len()).any(|index| line.is(index, "GET")) {
+    if (3..line.len()).any(|index| line.is(index, "GET") || line.is(index, "IFEQ")) {
         key_flag::RW | key_flag::ACCESS | key_flag::UPDATE
     } else {
         key_flag::OW | key_flag::UPDATE
@@ -321,6 +321,8 @@ enum Condition {
     Missing,
     /// The key must exist.
     Existing,
+    /// It must hold the argument at this index.
+    Equal(usize),
 }
 
 fn set_with_options(cx: &mut Cx<'_>) -> Done {
@@ -347,7 +349,12 @@ fn set_with_options(cx: &mut Cx<'_>) -> Done {
     }
     if let Some(condition) = options.condition {
         let found = found.unwrap_or_else(|| cx.keyspace.write(cx.db, key).is_some());
-        if found != (condition == Condition::Existing) {
+        let holds = match condition {
+            Condition::Missing => !found,
+            Condition::Existing => found,
+            Condition::Equal(at) => found && holds_string(cx, key, at)?,
+        };
+        if !holds {
             if !options.get {
                 cx.reply.null();
             }
@@ -355,8 +362,10 @@ fn set_with_options(cx: &mut Cx<'_>) -> Done {
         }
     }
     set_and_expire(cx, key, 2, expiry);
-    if options.get && !matches!(expiry, NewExpiry::At(_)) {
-        // A follower must not be asked for the old value, which may be of another type there and is of no use.
+    let compares = matches!(options.condition, Some(Condition::Equal(_)));
+    if (options.get || compares) && !matches!(expiry, NewExpiry::At(_)) {
+        // A follower must not be asked for the old value, which may be of another type there and is of no use, and need not know
+        // IFEQ.
         match expiry {
             NewExpiry::Keep => cx.log(&[b"SET", key.bytes, cx.line.arg(2), b"KEEPTTL"]),
             _ => cx.log(&[b"SET", key.bytes, cx.line.arg(2)]),
@@ -366,6 +375,16 @@ fn set_with_options(cx: &mut Cx<'_>) -> Done {
         cx.reply.ok();
     }
     Ok(())
+}
+
+/// The key, which is there, holds the argument at `at`.
+fn holds_string(cx: &mut Cx<'_>, key: Key<'_>, at: usize) -> Result<bool, Fault> {
+    let expected = cx.line.arg(at);
+    let Some(entry) = cx.keyspace.write(cx.db, key) else {
+        return Ok(false);
+    };
+    let mut digits = itoa::Buffer::new();
+    Ok(entry.string()?.with_bytes(&mut digits) == expected)
 }
 
 /// Sets the key to the argument at `value_at`. A follower is told the moment of the expiry, not the time to it.

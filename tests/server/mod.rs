@@ -11,6 +11,7 @@ mod fairness;
 mod harness;
 mod leading;
 mod limits;
+mod newer;
 mod peers;
 mod protocol;
 mod pubsub;

@@ -252,7 +252,8 @@ impl Wire {
         Wire::over(stream.into())
     }
 
-    fn over(fd: OwnedFd) -> Wire {
+    /// A connection that somebody made.
+    pub fn over(fd: OwnedFd) -> Wire {
         let socket = Socket::from(fd);
         socket
             .set_read_timeout(Some(REPLY_TIMEOUT))

@@ -62,6 +62,9 @@ impl Options {
                 options.condition(Condition::Missing)?;
             } else if line.is(at, "xx") {
                 options.condition(Condition::Existing)?;
+            } else if line.is(at, "ifeq") && at + 1 < line.len() {
+                at += 1;
+                options.condition(Condition::Equal(at))?;
             } else if line.is(at, "get") {
                 options.get = true;
             } else if line.is(at, "keepttl") {

@@ -1,0 +1,105 @@
+//! What newer peers say and send, with the bytes written down: the Redis that tests run beside says none of it.
+//!
+//! Leaders and followers are scripts here. A leader answers the handshake, gives its data and a stream, and hears how far that is
+//! applied; a follower asks as one of those versions does, and looks at what it gets.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use super::harness::{Server, wait_until};
+use super::on_all_shards;
+use super::wire::{Wire, encode};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const ID: &str = "feedfeedfeedfeedfeedfeedfeedfeedfeedfeed";
+const MARK: &[u8; 40] = b"0123456789abcdef0123456789abcdef01234567";
+/// Data without keys, and without a checksum.
+const EMPTY: &[u8] = b"REDIS0011\xff\0\0\0\0\0\0\0\0";
+
+/// A leader that does what it is told.
+struct Leader {
+    wire: Wire,
+    /// The stream's end.
+    offset: usize,
+}
+
+impl Leader {
+    /// Has `follower` follow, and gives it `data`.
+    #[track_caller]
+    fn of(follower: &Server, data: &[u8]) -> Leader {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let line = format!("REPLICAOF 127.0.0.1 {port}");
+        assert_eq!(follower.wire().run(&line).text(), "OK");
+        let (socket, _) = listener.accept().expect("the follower connects");
+        let mut wire = Wire::over(socket.into());
+        loop {
+            match wire.reply().elements()[0].text().as_str() {
+                "PING" => wire.send(b"+PONG\r\n"),
+                "PSYNC" => break,
+                _ => wire.send(b"+OK\r\n"),
+            }
+        }
+        wire.send(format!("+FULLRESYNC {ID} 100\r\n$EOF:").as_bytes());
+        wire.send(&[MARK, &b"\r\n"[..], data, MARK].concat());
+        let mut leader = Leader { wire, offset: 100 };
+        leader.hear();
+        leader
+    }
+
+    /// Waits until the follower has applied everything.
+    #[track_caller]
+    fn hear(&mut self) {
+        let offset = self.offset.to_string();
+        self.wire.read_until(&encode(&["REPLCONF", "ACK", &offset]));
+    }
+
+    /// Sends these lines, and waits until they are applied.
+    #[track_caller]
+    fn stream(&mut self, lines: &[&str]) {
+        for line in lines {
+            let words: Vec<&str> = line.split(' ').collect();
+            let bytes = encode(&words);
+            self.offset += bytes.len();
+            self.wire.send(&bytes);
+        }
+        let asks = encode(&["REPLCONF", "GETACK", "*"]);
+        self.offset += asks.len();
+        self.wire.send(&asks);
+        self.hear();
+    }
+}
+
+fn get(server: &Server, key: &str) -> String {
+    let mut wire = server.wire();
+    let_in(&mut wire);
+    wire.call(&["GET", key]).text()
+}
+
+/// Waits until the wire's core has heard that all data is there: the leader hears of it first.
+fn let_in(wire: &mut Wire) {
+    wait_until("data is loaded", PATIENCE, || {
+        !wire.run("DBSIZE").is_error()
+    });
+}
+
+#[test]
+fn a_comparing_set_of_valkey_is_followed() {
+    on_all_shards(&[], |follower| {
+        let mut leader = Leader::of(follower, EMPTY);
+        // Valkey 8.1 sends it as the client did.
+        leader.stream(&[
+            "SELECT 0",
+            "SET a old",
+            "SET a new IFEQ old",
+            "SET b 1",
+            "MULTI",
+            "SET a newest IFEQ new",
+            "SET b 2 IFEQ 1",
+            "EXEC",
+        ]);
+        assert_eq!(get(follower, "a"), "newest");
+        assert_eq!(get(follower, "b"), "2");
+        assert_eq!(follower.info("unexpected_error_replies"), "0");
+    });
+}
