@@ -92,8 +92,11 @@ impl Core {
     }
 
     /// Answers a line that does not run; `refused` is its command, if it has one.
+    ///
+    /// It refuses the EXEC that follows, but for a leader's: that has run there, and all of it that can run here comes nearer to its
+    /// data than nothing does.
     fn reply_error(&mut self, session: &mut Session, refused: Option<&Command>, text: &[u8]) {
-        session.client.multi_failed = true;
+        session.client.multi_failed = !session.is_leader();
         session.client.end_refused(refused);
         self.stats.error(error_code(text));
         let mut out = Output::default();

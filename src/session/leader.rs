@@ -178,7 +178,13 @@ impl Core {
 
     /// Drops the replies. An error among them means that this follower's data differs from its leader's.
     fn look_at_replies(&mut self, session: &mut Session) {
-        for reply in Encoded::all(&session.out) {
+        // Those of a transaction's lines are in that of its EXEC.
+        let replies = Encoded::all(&session.out);
+        let replies = replies.flat_map(|reply| {
+            let inside = reply.elements();
+            std::iter::once(reply).chain(inside)
+        });
+        for reply in replies {
             if let Some(text) = reply.error_text() {
                 self.stats.totals.leader_errors += 1;
                 let shown = &text[..text.len().min(SHOWN_BYTES_MAX)];

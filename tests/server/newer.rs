@@ -103,3 +103,48 @@ fn a_comparing_set_of_valkey_is_followed() {
         assert_eq!(follower.info("unexpected_error_replies"), "0");
     });
 }
+
+#[test]
+fn a_transaction_with_a_line_that_is_unknown_here_is_followed_but_for_it() {
+    on_all_shards(&[], |follower| {
+        let mut leader = Leader::of(follower, EMPTY);
+        // Lines of one shard, of several, and with another database in them; what is unknown is first, in the middle, last.
+        leader.stream(&[
+            "SELECT 0",
+            "MULTI",
+            "FUNCTION FLUSH",
+            "SET a 1",
+            "EXEC",
+            "MULTI",
+            "SET b 1",
+            "NOSUCH b",
+            "SET c 1",
+            "MSET d 1 e 1",
+            "LPUSH d 1",
+            "SELECT 1",
+            "SET f 1",
+            "FUNCTION FLUSH",
+            "EXEC",
+            "SELECT 0",
+            "MULTI",
+            "FUNCTION FLUSH",
+            "EXEC",
+            "SET g 1",
+        ]);
+        for key in ["a", "b", "c", "d", "e", "g"] {
+            assert_eq!(get(follower, key), "1", "{key}");
+        }
+        let mut wire = follower.wire();
+        let_in(&mut wire);
+        wire.run("SELECT 1");
+        assert_eq!(wire.run("GET f").text(), "1");
+        assert_eq!(follower.info("unexpected_error_replies"), "5");
+        let log = follower.log();
+        for error in ["unknown command 'NOSUCH'", "WRONGTYPE"] {
+            let line =
+                format!("== CRITICAL == This replica is sending an error to its master: '{error}");
+            let line = line.replace("'unknown", "'ERR unknown");
+            assert!(log.contains(&line), "{log}");
+        }
+    });
+}
