@@ -43,7 +43,9 @@ impl ClientType {
 
     /// The type of a client.
     pub fn of(client: &Client) -> ClientType {
-        if client.follows {
+        if client.leader {
+            ClientType::Master
+        } else if client.follows {
             ClientType::Replica
         } else if client.is_subscriber() {
             ClientType::Pubsub

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::harness::{Server, wait_until};
 use super::on_all_shards;
-use super::wire::{Wire, encode};
+use super::wire::{Value, Wire, encode};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const ID: &str = "feedfeedfeedfeedfeedfeedfeedfeedfeedfeed";
@@ -146,5 +146,28 @@ fn a_transaction_with_a_line_that_is_unknown_here_is_followed_but_for_it() {
             let line = line.replace("'unknown", "'ERR unknown");
             assert!(log.contains(&line), "{log}");
         }
+    });
+}
+
+#[test]
+fn a_leaders_link_is_no_normal_client() {
+    on_all_shards(&[], |follower| {
+        let mut leader = Leader::of(follower, EMPTY);
+        leader.stream(&["SELECT 0", "SET a 0"]);
+        let mut wire = follower.wire();
+        let master = wire.run("CLIENT LIST TYPE master").text();
+        assert!(master.contains(" flags=M "), "{master}");
+        assert!(
+            !wire
+                .run("CLIENT LIST TYPE normal")
+                .text()
+                .contains(" flags=M ")
+        );
+        // As Sentinel does, with every change of roles.
+        assert_eq!(wire.run("CLIENT KILL TYPE normal"), Value::Int(0));
+        leader.stream(&["SET a 1"]);
+        assert_eq!(get(follower, "a"), "1");
+        assert_eq!(wire.run("CLIENT KILL TYPE master"), Value::Int(1));
+        leader.wire.read_to_end();
     });
 }
