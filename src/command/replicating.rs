@@ -309,6 +309,8 @@ pub struct FollowerInfo {
     pub eof: bool,
     /// It understands a new id in `+CONTINUE` (`capa psync2`).
     pub psync2: bool,
+    /// It reads version 12 of RDB data: it said so, or what only a server that does says (`capa rdb-channel-repl`).
+    pub version_12: bool,
     /// The version of the server that it says it is, as `major * 65536 + minor * 256 + patch`; 0 when it did not say.
     pub version: u32,
     /// It wants the data once, and no stream.

@@ -107,6 +107,12 @@ const fn row(name: &'static str, arity: i32, flags: u32, handler: ClientHandler)
     }
 }
 
+/// What followers that read version 12 of RDB data say: this server, and Redis from 8.0 on, which asks for a second connection
+/// with it and does without when it gets none.
+const CAPAS_OF_VERSION_12: [&[u8]; 2] = [CAPA_RDB_12, b"rdb-channel-repl"];
+/// This server's own: others pass over what they do not know.
+pub const CAPA_RDB_12: &[u8] = b"rdb-12";
+
 /// Longest address that REPLCONF takes.
 const ADDRESS_BYTES_MAX: usize = 255;
 
@@ -149,6 +155,9 @@ fn apply_replconf(line: &crate::resp::Line<'_>, info: &mut FollowerInfo) -> Resu
         } else if line.is(at, "capa") {
             info.eof |= value.eq_ignore_ascii_case(b"eof");
             info.psync2 |= value.eq_ignore_ascii_case(b"psync2");
+            info.version_12 |= CAPAS_OF_VERSION_12
+                .iter()
+                .any(|capa| value.eq_ignore_ascii_case(capa));
         } else if line.is(at, "version") {
             info.version = version(&text());
         } else if line.is(at, "ack") || line.is(at, "getack") {

@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 
 use super::incoming::Framing;
+use crate::command::replication::CAPA_RDB_12;
 use crate::resp::encode_line;
 
 /// No line of a leader is longer.
@@ -154,7 +155,10 @@ impl Handshake {
             encode_line(&[b"REPLCONF", b"ip-address", hello.ip.as_bytes()], out);
             self.awaited.push_back(Sent::Conf("ip-address"));
         }
-        encode_line(&[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"], out);
+        let capas: [&[u8]; 3] = [b"eof", b"psync2", CAPA_RDB_12];
+        let words = capas.iter().flat_map(|capa| [b"capa", *capa]);
+        let words: Vec<&[u8]> = std::iter::once(&b"REPLCONF"[..]).chain(words).collect();
+        encode_line(&words, out);
         self.awaited.push_back(Sent::Conf("capa"));
     }
 
@@ -270,7 +274,7 @@ mod tests {
             assert_eq!(
                 out,
                 "*1|$4|PING|*3|$8|REPLCONF|$14|listening-port|$1|7|\
-                 *5|$8|REPLCONF|$4|capa|$3|eof|$4|capa|$6|psync2|*3|$5|PSYNC|$1|?|$2|-1|"
+                 *7|$8|REPLCONF|$4|capa|$3|eof|$4|capa|$6|psync2|$4|capa|$6|rdb-12|*3|$5|PSYNC|$1|?|$2|-1|"
             );
         }
     }

@@ -8,7 +8,8 @@ use super::rounds::{Round, facts, version_for};
 use super::{Purpose, Replication, SECOND_NS};
 use crate::command::connection::REDIS_VERSION;
 use crate::command::replicating::{Backlog, FollowRequest, Status};
-use crate::mesh::{CutWork, Message, SnapshotSpec};
+use crate::mesh::{CutFacts, CutWork, Message, SnapshotSpec};
+use crate::rdb::Version;
 
 /// The line that followers get regularly, so that they know the link is alive.
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
@@ -192,8 +193,10 @@ impl Replication {
         0
     }
 
-    /// The round's cut: the offset is known, and those who wait take part.
-    pub(super) fn round_begins(&mut self) {
+    /// The round's cut: the offset is known, and those who wait take part. When fields of hashes expire, the version is one that
+    /// can say so: who cannot read it could not follow the lines of the stream either, and says so in its log, as behind a leader
+    /// that is Redis. Without their expiry the fields would outlive it on whoever leads next.
+    pub(super) fn round_begins(&mut self, cut: CutFacts, work: &mut CutWork) {
         if !self.backlog {
             self.backlog = true;
             // What followers had before this stream was kept is of no use.
@@ -203,6 +206,15 @@ impl Replication {
         let offset = self.stream.end();
         let db = self.db_at_cut();
         let Some(round) = &mut self.round else { return };
+        if cut.timed_fields && round.version < Version::V12 {
+            tracing::warn!(
+                "Fields of hashes expire: replicas get RDB version 12, which neither Redis before 7.4 nor Valkey can load."
+            );
+            round.version = Version::V12;
+            if let Some(spec) = &mut work.snapshot {
+                spec.version = Version::V12;
+            }
+        }
         let now_s = self.now.wall_ms() / 1000;
         let facts = facts(REDIS_VERSION, now_s, &self.id, offset, db);
         let checksum = self.config.rdbchecksum;

@@ -414,7 +414,7 @@ impl Replication {
             "what was logged before a cut is merged"
         );
         match purpose {
-            Purpose::Round => self.round_begins(),
+            Purpose::Round => self.round_begins(facts, &mut work),
             Purpose::Save => self.save_begins(facts, &mut work),
             Purpose::Lead => self.promoted(),
             Purpose::Silence

@@ -13,7 +13,7 @@ const WAITING_BYTES_MAX: u64 = 4 << 20;
 
 /// The walk that is under way, or about to begin.
 pub(super) struct Round {
-    /// The version of the format.
+    /// The version of the format; at the cut it may become a higher one.
     pub(super) version: Version,
     /// The stream's offset at the cut; `None` before it.
     pub(super) offset: Option<u64>,
@@ -119,11 +119,13 @@ pub(super) fn facts<'a>(
     }
 }
 
-/// The version of the format that a follower reads, as far as it said what it is.
+/// The highest version of the format that a follower reads for certain: only some say what they are.
 pub(super) fn version_for(request: &FollowRequest) -> Version {
     const REDIS_7_2: u32 = 7 << 16 | 2 << 8;
     match request.info.version {
+        _ if request.info.version_12 => Version::V12,
         0..REDIS_7_2 => Version::V10,
+        // It is Valkey that says so, and no version of it reads Redis's 12.
         _ => Version::V11,
     }
 }

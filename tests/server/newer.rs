@@ -171,3 +171,90 @@ fn a_leaders_link_is_no_normal_client() {
         leader.wire.read_to_end();
     });
 }
+
+/// Asks for all data as a follower that says `hello`, and returns the data's first nine bytes.
+#[track_caller]
+fn header(leader: &Server, hello: &str) -> String {
+    let mut wire = leader.wire();
+    for line in hello.split(" | ") {
+        assert_eq!(wire.run(line).text(), "OK", "{line}");
+    }
+    wire.send(&encode(&["PSYNC", "?", "-1"]));
+    let answer = wire.reply().text();
+    // No second connection, whatever was said.
+    assert!(answer.starts_with("FULLRESYNC "), "{answer}");
+    wire.read_until(b"$EOF:");
+    wire.read_until(b"\r\n");
+    let data = wire.read_until(b"redis-ver");
+    String::from_utf8_lossy(&data[..9]).into_owned()
+}
+
+#[test]
+fn followers_get_the_version_that_they_read_and_one_that_loses_nothing() {
+    // What each says of itself, and what it gets before and after a field of a hash expires.
+    let hellos = [
+        ("REPLCONF capa eof capa psync2", "REDIS0010", "REDIS0012"),
+        // Redis 8.0.
+        (
+            "REPLCONF capa eof capa psync2 capa rdb-channel-repl",
+            "REDIS0012",
+            "REDIS0012",
+        ),
+        // Valkey 8.1, which asks for a second connection.
+        (
+            "REPLCONF capa eof capa psync2 capa dual-channel | REPLCONF version 8.1.1",
+            "REDIS0011",
+            "REDIS0012",
+        ),
+        // This server.
+        (
+            "REPLCONF capa eof capa psync2 capa rdb-12",
+            "REDIS0012",
+            "REDIS0012",
+        ),
+    ];
+    on_all_shards(&["--repl-diskless-sync-delay", "0"], |leader| {
+        let mut wire = leader.wire();
+        wire.run("HSET hash a 1 b 2");
+        for (hello, version, _) in hellos {
+            assert_eq!(header(leader, hello), version, "{hello}");
+        }
+        assert!(!leader.log().contains("RDB version 12"));
+        wire.run("HPEXPIREAT hash 5000000000123 FIELDS 1 a");
+        for (hello, _, version) in hellos {
+            assert_eq!(header(leader, hello), version, "{hello}");
+        }
+        assert!(leader.log().contains("RDB version 12"));
+    });
+}
+
+#[test]
+fn a_follower_of_this_server_has_what_only_newer_data_can_say() {
+    on_all_shards(&["--repl-diskless-sync-delay", "0"], |leader| {
+        let mut wire = leader.wire();
+        for line in [
+            "HSET small a 1 b 2",
+            "HPEXPIREAT small 5000000000123 FIELDS 1 a",
+            "XADD stream 1-1 a 1",
+            "XGROUP CREATE stream group 0",
+            "XGROUP CREATECONSUMER stream group idle",
+        ] {
+            let reply = wire.run(line);
+            assert!(!reply.is_error(), "{line}: {reply:?}");
+        }
+        let port = leader.port.to_string();
+        let follower = Server::start(&["--shards", "2", "--replicaof", "127.0.0.1", &port]);
+        assert_eq!(wire.run("WAIT 1 20000"), Value::Int(1));
+        let mut wire = follower.wire();
+        let_in(&mut wire);
+        let times = wire.run("HPEXPIRETIME small FIELDS 2 a b");
+        assert_eq!(
+            times,
+            Value::Array(vec![Value::Int(5_000_000_000_123), Value::Int(-1)])
+        );
+        // A consumer that was never active is not as long inactive as it was not seen.
+        let consumers = wire.run("XINFO CONSUMERS stream group");
+        let inactive = consumers.elements()[0].elements().last().cloned();
+        assert_eq!(inactive, Some(Value::Int(-1)), "{consumers:?}");
+    });
+}
