@@ -524,6 +524,12 @@ impl Replication {
             "MASTER <-> REPLICA sync: Finished with success, {} keys loaded",
             loading.counts().keys
         );
+        if loading.passed_over() > 0 {
+            tracing::warn!(
+                "{} functions or data of modules of the master are not kept: neither saves nor replicas of this server have them",
+                loading.passed_over()
+            );
+        }
         self.id = incoming.id.clone();
         (self.id2, self.second_offset) = (None, None);
         self.stream.restart_at(incoming.offset);

@@ -258,3 +258,91 @@ fn a_follower_of_this_server_has_what_only_newer_data_can_say() {
         assert_eq!(inactive, Some(Value::Int(-1)), "{consumers:?}");
     });
 }
+
+/// What Redis 8.0.2 saves of a function, hashes with expiring fields in both forms, one whose field expires no more, a set, a stream
+/// with a consumer that was never active, and a key that expires in another database.
+const OF_REDIS_8: &[u8] = b"REDIS0012\xfa\x09redis-ver\x058.0.2\xfa\nredis-bits\xc0@\xfa\x05ctime\xc2WS\x0ck\xfa\x08used-mem\xc2\x08\x88\
+    \x0f\0\xfa\x08aof-base\xc0\0\xf5@B#!lua name=l\nredis.register_function('f', function() return 1 end)\xfe\0\
+    \xfb\x05\0\x14\x03set\x0d\x0d\0\0\0\x02\0\x81x\x02\x81y\x02\xff\x19\x03was{P9'\x8c\x04\0\0\x0e\x0e\0\0\0\x03\0\
+    \x81a\x02\x01\x01\0\x01\xff\x15\x06stream\x01\x10\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\x1d\x1d\0\0\0\n\0\x01\
+    \x01\0\x01\x01\x01\x81f\x02\0\x01\x02\x01\0\x01\0\x01\x81v\x02\x04\x01\xff\x01\x01\x01\x01\x01\0\0\x01\x01\x01\
+    g\0\0\x81\xff\xff\xff\xff\xff\xff\xff\xff\0\x01\x01c3\x8e%(\xa2\x01\0\0\xff\xff\xff\xff\xff\xff\xff\xff\0\x18\
+    \x05large{P9'\x8c\x04\0\0\x04\x01\x01b\xc0\x02\0\x01d\xc0\x04Cm\x01c\xc0\x03\0\x01a\xc0\x01\x19\x05small{P9'\
+    \x8c\x04\0\0\x1d\x1d\0\0\0\x06\0\x81a\x02\x01\x01\xf4{P9'\x8c\x04\0\0\x09\x81b\x02\x02\x01\0\x01\xff\xfe\x01\
+    \xfb\x01\x01\xfc{P9'\x8c\x04\0\0\0\x01k\x01v\xff]\xf6S\xd5(A\xffm";
+
+/// What Valkey 8.1.1 saves as a node of a cluster: facts say how many keys the slots have.
+const OF_VALKEY_8: &[u8] = b"REDIS0011\xfa\nvalkey-ver\x058.1.1\xfa\nredis-bits\xc0@\xfa\x05ctime\xc2YS\x0ck\xfa\x08used-mem\xc2\xb8\xe7,\0\
+    \xfa\x08aof-base\xc0\0\xf5@B#!lua name=l\nredis.register_function('f', function() return 1 end)\xfe\0\xfb\x04\
+    \0\xfa\x09slot-info\x081386,1,0\x15\x06stream\x01\x10\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\x1d\x1d\0\0\0\n\0\
+    \x01\x01\0\x01\x01\x01\x81f\x02\0\x01\x02\x01\0\x01\0\x01\x81v\x02\x04\x01\xff\x01\x01\x01\x01\x01\0\0\x01\x01\
+    \x01g\x01\x01\x01\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01+\x96%(\xa2\x01\0\0\x01\x01\x01c+\x96%(\xa2\x01\0\0+\
+    \x96%(\xa2\x01\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\xfa\x09slot-info\x088157,1,0\x11\x01z\x0c\x0c\0\0\0\
+    \x02\0\x81a\x02\x01\x01\xff\xfa\x09slot-info\x0911562,1,0\x12\x01l\x01\x02\x0d\x0d\0\0\0\x02\0\x81a\x02\x81b\
+    \x02\xff\xfa\x09slot-info\x0915495,1,0\0\x01a\xc0\x01\xff1\x9b\xbf\x7f/\xa6\xc5m";
+
+/// What Redis 8.0.2 saves as a node of a cluster: the slots have an opcode.
+const OF_A_REDIS_CLUSTER: &[u8] = b"REDIS0012\xfa\x09redis-ver\x058.0.2\xfa\nredis-bits\xc0@\xfa\x05ctime\xc2[S\x0ck\xfa\x08used-mem\xc2\x90\xd1\
+    \x1f\0\xfa\x08aof-base\xc0\0\xfe\0\xfb\x01\0\xf4|\x87\x01\0\0\x01a\xc0\x01\xff\x8a\xcc7\x9e,P \n";
+
+#[test]
+fn data_of_newer_leaders_is_taken_over() {
+    on_all_shards(&[], |follower| {
+        let mut wire = follower.wire();
+        // Each line, and the reply with its parts separated by spaces.
+        let mut check = |expected: &[(&str, &str)]| {
+            let_in(&mut wire);
+            for (line, reply) in expected {
+                assert_eq!(flat(wire.run(line)), *reply, "{line}");
+            }
+        };
+        let _leader = Leader::of(follower, OF_REDIS_8);
+        check(&[
+            ("DBSIZE", "5"),
+            ("HGETALL small", "a 1 b 2"),
+            ("HPEXPIRETIME small FIELDS 2 a b", "5000000000123 -1"),
+            ("HMGET large a b c d", "1 2 3 4"),
+            (
+                "HPEXPIRETIME large FIELDS 4 a b c d",
+                "-1 5000000000123 5000000000999 -1",
+            ),
+            ("HGETALL was", "a 1"),
+            ("HPEXPIRETIME was FIELDS 1 a", "-1"),
+            ("SMISMEMBER set x y", "1 1"),
+            ("XRANGE stream - +", "1-1 f v"),
+            ("XPENDING stream g", "0 nil nil nil"),
+            ("SELECT 1", "OK"),
+            ("GET k", "v"),
+            ("PEXPIRETIME k", "5000000000123"),
+            ("SELECT 0", "OK"),
+        ]);
+        assert!(
+            follower
+                .log()
+                .contains("1 functions or data of modules of the master are not kept")
+        );
+        let _leader = Leader::of(follower, OF_VALKEY_8);
+        check(&[
+            ("DBSIZE", "4"),
+            ("GET a", "1"),
+            ("LRANGE l 0 -1", "a b"),
+            ("ZSCORE z a", "1"),
+            ("XPENDING stream g", "1 1-1 1-1 c 1"),
+        ]);
+        let _leader = Leader::of(follower, OF_A_REDIS_CLUSTER);
+        check(&[("DBSIZE", "1"), ("GET a", "1")]);
+    });
+}
+
+/// The parts of a reply, separated by spaces.
+fn flat(reply: Value) -> String {
+    match reply {
+        Value::Int(number) => number.to_string(),
+        Value::Null => "nil".into(),
+        Value::Array(parts) => {
+            let parts: Vec<String> = parts.into_iter().map(flat).collect();
+            parts.join(" ")
+        }
+        other => other.text(),
+    }
+}
