@@ -548,6 +548,8 @@ impl Replication {
             return u64::MAX;
         };
         match following.stage {
+            // The shards take one load at a time. Housekeeping looks again.
+            Stage::Waiting(_) if self.expects_file => u64::MAX,
             Stage::Waiting(at_ns) if now_ns >= at_ns => {
                 tracing::info!("Connecting to MASTER {}:{}", following.host, following.port);
                 tracing::info!("MASTER <-> REPLICA sync started");

@@ -223,24 +223,29 @@ impl Replication {
     /// Ends the load when every entry is in its place.
     pub fn end_load_if_done(&mut self) -> Option<Loading> {
         let loading = self.loading.take_if(|loading| loading.is_done())?;
+        self.expects_file = false;
         self.last_load = loading.counts;
         self.standing.loading = false;
         self.send_standing();
         Some(loading)
     }
 
-    /// A file was loaded at the start: followers of whoever wrote it may go on where they were, when nothing of it is
-    /// missing here.
+    /// A file was loaded at the start: when nothing of it is missing here, a follower goes on from there, and behind a leader the
+    /// followers of whoever wrote it do.
     pub fn loaded_from_file(&mut self, loading: &Loading) {
-        self.loaded_origin = loading.origin.clone();
         if let Origin {
             id: Some(id),
             offset: Some(offset),
-            ..
+            db,
         } = &loading.origin
             && loading.counts.expired == 0
         {
             self.stream.restart_at(*offset);
+            if self.following.is_some() {
+                self.id = id.clone();
+                self.merge.set_db(Some(db.unwrap_or(0)));
+                return;
+            }
             self.id2 = Some(id.clone());
             self.second_offset = Some(offset + 1);
             self.alone_since_ns = self.now.mono_ns;

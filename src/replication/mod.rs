@@ -126,8 +126,8 @@ pub struct Replication {
     loading: Option<Loading>,
     /// What the last load brought.
     last_load: Counts,
-    /// Where the log of whoever wrote the file stood that was loaded at the start.
-    loaded_origin: Origin,
+    /// A file is loaded at the start, or will be: until then the node does not follow.
+    expects_file: bool,
     saving: Saving,
     /// What the shards at the cut under way said.
     cut_facts: CutFacts,
@@ -202,7 +202,7 @@ impl Replication {
             hasher,
             loading: None,
             last_load: Counts::default(),
-            loaded_origin: Origin::default(),
+            expects_file: false,
             saving: Saving::new(shards),
             cut_facts: CutFacts::default(),
             following,
@@ -227,10 +227,9 @@ impl Replication {
         self.config = config;
     }
 
-    /// Where the log of whoever wrote the file stood that was loaded at the start: a follower that was restarted asks its
-    /// leader to go on from there.
-    pub fn loaded_origin(&self) -> &Origin {
-        &self.loaded_origin
+    /// A file will be loaded at the start: until that is done no leader's data is asked for.
+    pub fn expect_load(&mut self) {
+        self.expects_file = true;
     }
 
     /// What is to be sent to the core `peer`.

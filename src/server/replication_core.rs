@@ -94,19 +94,23 @@ impl ReplicationCore {
     pub(super) fn new(shared: &Arc<Shared>) -> ReplicationCore {
         let mut seed = [0; 8];
         rt::sys::fill_random(&mut seed);
+        let mut replication = Replication::new(
+            shared.shards,
+            shared.config.clone(),
+            shared.node.replication_id.clone(),
+            shared.hasher,
+            u64::from_le_bytes(seed),
+        );
+        if shared.load.is_some() {
+            replication.expect_load();
+        }
         ReplicationCore {
             shards: shared.shards,
             shared: shared.clone(),
             saves: Saves::new(shared),
             stop: None,
             config: shared.config.clone(),
-            replication: Replication::new(
-                shared.shards,
-                shared.config.clone(),
-                shared.node.replication_id.clone(),
-                shared.hasher,
-                u64::from_le_bytes(seed),
-            ),
+            replication,
             followers: Vec::new(),
             next_handle: 0,
             link: Link::default(),

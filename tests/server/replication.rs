@@ -436,6 +436,37 @@ fn whoever_is_killed_comes_back_or_is_followed_no_more() {
 }
 
 #[test]
+fn a_follower_that_is_started_again_goes_on_from_its_file() {
+    for (shards, of_redis) in [("1", true), ("2", false), ("4", true)] {
+        let leader = match of_redis {
+            true => redis(&[]),
+            false => Some(shardine("2", &[])),
+        };
+        let Some(leader) = leader else { return };
+        fill(&leader);
+        // The file takes longer to load than the leader to answer.
+        run(&leader, "DEBUG POPULATE 300000 many 50");
+        let of = format!("127.0.0.1 {}", leader.port);
+        let mut follower = shardine(shards, &["--replicaof", &of]);
+        same(&leader, &follower);
+        let syncs = || ["sync_full", "sync_partial_ok"].map(|field| leader.info(field));
+        for (line, expected) in [
+            ("SET since 1", ["1", "1"]),
+            // Its stream is no longer this.
+            ("DEBUG CHANGE-REPL-ID", ["2", "1"]),
+        ] {
+            follower.wire().send(b"SHUTDOWN SAVE\r\n");
+            follower.wait_for_end(SYNC_TIMEOUT);
+            assert!(run(&leader, line).starts_with("OK"));
+            run(&leader, "SET since 2");
+            follower.start_again();
+            same(&leader, &follower);
+            assert_eq!(syncs(), expected, "{line}");
+        }
+    }
+}
+
+#[test]
 fn keys_that_expired_stay_until_the_leader_says_so() {
     let Some(leader) = redis(&["--hz", "1"]) else {
         return;
