@@ -69,6 +69,10 @@ pub(super) fn hgetex(cx: &mut Cx<'_>) -> Done {
     let (change, at) = match unit_and_origin(line.arg(2), cx.now_ms) {
         Some((unit, origin_ms)) => {
             let at_ms = moment(line.arg(3), unit, origin_ms, "hgetex")?;
+            // Behind a time Redis wants two more arguments before it looks at them.
+            if line.len() < 6 {
+                return Err(wrong_number("hgetex"));
+            }
             if goes_at_once(cx, at_ms) {
                 (Change::Delete, 4)
             } else {
