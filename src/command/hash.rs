@@ -553,10 +553,10 @@ pub(super) fn mix_digest(hash: &Hash, digest: &mut Digest) {
         let mut sum = Digest::default();
         digest::mix(&mut sum, field.name.to_bytes(&mut a));
         digest::mix(&mut sum, field.value.to_bytes(&mut b));
-        digest::add(digest, &sum);
         if field.expiry.is_some() {
-            digest::add(digest, b"!!hexpire!!");
+            digest::add(&mut sum, b"!!hexpire!!");
         }
+        digest::add(digest, &sum);
     }
 }
 
