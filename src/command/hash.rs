@@ -149,7 +149,7 @@ pub const TABLE: &[Command] = &[
         keys: ACCESS_UPDATE,
         since: "2.6.0",
         summary: "Adds a number to the floating-point number in a field.",
-        syntax: "key field increment",
+        syntax: "key field increment:double",
         ..row("hincrbyfloat", 4, SETS, count::hincrbyfloat)
     },
     Command {
