@@ -123,11 +123,7 @@ const HELP: &[&str] = &[
 
 /// No such subcommand, or not with these arguments.
 fn unknown_error(cx: &ClientCx<'_, '_>) -> Fault {
-    let name = cx.line.arg(1);
-    Fault::showing(
-        "ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
-        &[&name[..name.len().min(128)]],
-    )
+    Fault::subcommand("DEBUG", cx.line.arg(1))
 }
 
 fn unknown(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {

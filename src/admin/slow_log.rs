@@ -92,10 +92,7 @@ fn get(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
             }
         },
         _ => {
-            return Err(Fault::showing(
-                "ERR unknown subcommand or wrong number of arguments for '{}'. Try SLOWLOG HELP.",
-                &[cx.line.arg(1)],
-            ));
+            return Err(Fault::subcommand("SLOWLOG", cx.line.arg(1)));
         }
     };
     Ok(Flow::visit(

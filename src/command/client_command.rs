@@ -446,10 +446,7 @@ fn unpause(_: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
 
 /// The subcommand was given more arguments than it takes.
 fn misused(line: &Line<'_>) -> Fault {
-    Fault::showing(
-        "ERR unknown subcommand or wrong number of arguments for '{}'. Try CLIENT HELP.",
-        &[line.arg(1)],
-    )
+    Fault::subcommand("CLIENT", line.arg(1))
 }
 
 fn unblock(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {

@@ -93,11 +93,7 @@ fn check_length(line: &Line<'_>, from: usize, to: usize) -> Done {
     if (from..=to).contains(&line.len()) {
         return Ok(());
     }
-    let name = &line.arg(1)[..line.arg(1).len().min(128)];
-    Err(Fault::showing(
-        "ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
-        &[name],
-    ))
+    Err(Fault::subcommand("DEBUG", line.arg(1)))
 }
 
 fn object(cx: &mut Cx<'_>) -> Done {

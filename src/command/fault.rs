@@ -49,6 +49,14 @@ impl Fault {
         Fault::Text(Cow::Owned(text))
     }
 
+    /// The container has no such subcommand, or not with these arguments. Of its name Redis shows up to 128 bytes.
+    pub fn subcommand(container: &str, name: &[u8]) -> Fault {
+        Fault::showing(
+            "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
+            &[&name[..name.len().min(128)], container.as_bytes()],
+        )
+    }
+
     /// The error reply without the leading `-`.
     pub fn as_bytes(&self) -> &[u8] {
         match self {

@@ -384,10 +384,7 @@ fn pubsub_shardchannels(cx: &mut ClientCx<'_, '_>) -> Result<Flow, Fault> {
 fn channels(cx: &mut ClientCx<'_, '_>, kind: Kind) -> Result<Flow, Fault> {
     let line = cx.line;
     if line.len() > 3 {
-        return Err(Fault::showing(
-            "ERR unknown subcommand or wrong number of arguments for '{}'. Try PUBSUB HELP.",
-            &[line.arg(1)],
-        ));
+        return Err(Fault::subcommand("PUBSUB", line.arg(1)));
     }
     let pattern = (line.len() == 3).then(|| line.arg(2));
     let names = cx.core.pubsub.names(kind, pattern);

@@ -26,7 +26,7 @@ use super::{
     Begin, Command, Cx, Fault, Find, Group, KeySpec, Run, Spread, category, flag, key_flag,
 };
 use crate::keyspace::ExpiryPolicy;
-use crate::resp::{Line, Reply};
+use crate::resp::Reply;
 use crate::structures::stream::{Stream, StreamId};
 
 /// The keys behind the word STREAMS: the first half of what follows it.
@@ -366,14 +366,6 @@ fn no_group_for_key(key: &[u8], group: &[u8]) -> Fault {
     Fault::showing(
         "NOGROUP No such consumer group '{}' for key name '{}'",
         &[group, key],
-    )
-}
-
-/// The arguments behind a subcommand's name are not right.
-fn subcommand_syntax(container: &str, line: &Line<'_>) -> Fault {
-    Fault::showing(
-        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
-        &[line.arg(1), container.as_bytes()],
     )
 }
 

@@ -293,7 +293,7 @@ fn get(cx: &mut Cx<'_>) -> Done {
     Ok(())
 }
 
-/// What SET does with its key: it reads it only with GET.
+/// What SET does with its key: it reads it only with GET or IFEQ.
 fn set_key_flags(line: &Line<'_>) -> u32 {
     if (3..line.len()).any(|index| line.is(index, "GET") || line.is(index, "IFEQ")) {
         key_flag::RW | key_flag::ACCESS | key_flag::UPDATE

@@ -5,7 +5,7 @@ use super::super::{ClientCx, Cx, Done, Fault, Flow, class, help};
 use super::args::{parse_id, parse_id_or_edge, parse_ids};
 use super::log::GroupLog;
 use super::read::{ReadArgs, begin_stream, push_record};
-use super::{no_group, no_group_for_key, subcommand_syntax};
+use super::{no_group, no_group_for_key};
 use crate::base::number::parse_i64;
 use crate::keyspace::{Entry, Key};
 use crate::resp::{Line, Reply};
@@ -60,12 +60,12 @@ impl GroupOptions {
                 }
                 options.read = (read >= 0).then_some(read);
             } else {
-                return Err(subcommand_syntax("XGROUP", line));
+                return Err(Fault::subcommand("XGROUP", line.arg(1)));
             }
             at += 1;
         }
         if line.len() > words {
-            return Err(subcommand_syntax("XGROUP", line));
+            return Err(Fault::subcommand("XGROUP", line.arg(1)));
         }
         Ok(options)
     }

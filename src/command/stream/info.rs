@@ -3,7 +3,7 @@
 use super::super::string::missed;
 use super::super::{ClientCx, Cx, Done, Fault, Flow, help};
 use super::read::{looked_up, push_record, push_records};
-use super::{no_group_for_key, push_id, subcommand_syntax};
+use super::{no_group_for_key, push_id};
 use crate::base::number::parse_i64;
 use crate::resp::{Line, Reply};
 use crate::structures::stream::{Group, Records, Stream, StreamId};
@@ -97,7 +97,7 @@ fn parse_full(line: &Line<'_>) -> Result<Option<usize>, Fault> {
             let count = parse_i64(line.arg(5)).ok_or(Fault::NotInteger)?;
             Ok(Some(usize::try_from(count).unwrap_or(FULL_COUNT)))
         }
-        _ => Err(subcommand_syntax("XINFO", line)),
+        _ => Err(Fault::subcommand("XINFO", line.arg(1))),
     }
 }
 

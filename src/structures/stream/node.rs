@@ -126,6 +126,19 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// What appending a record with these fields and values needs.
+    #[inline]
+    pub(super) fn tail<'b>(
+        &self,
+        pairs: impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])>,
+    ) -> Tail {
+        Tail {
+            master: self.master,
+            live: self.live,
+            same_fields: self.has_fields(pairs.map(|(field, _)| field)),
+        }
+    }
+
     /// The fields are the node's, in the same order.
     fn has_fields<'b>(&self, mut fields: impl ExactSizeIterator<Item = &'b [u8]>) -> bool {
         fields.len() == self.fields
@@ -224,21 +237,6 @@ pub(super) struct Tail {
     master: StreamId,
     live: i64,
     same_fields: bool,
-}
-
-impl Node<'_> {
-    /// What appending a record with these fields and values needs.
-    #[inline]
-    pub(super) fn tail<'b>(
-        &self,
-        pairs: impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])>,
-    ) -> Tail {
-        Tail {
-            master: self.master,
-            live: self.live,
-            same_fields: self.has_fields(pairs.map(|(field, _)| field)),
-        }
-    }
 }
 
 impl Tail {
